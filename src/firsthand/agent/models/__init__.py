@@ -1,0 +1,1 @@
+"""Models: the port, and one adapter a dialect. No adapter knows of tools, runs or routes."""

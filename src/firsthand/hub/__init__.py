@@ -1,0 +1,1 @@
+"""The hub: accounts, instances, threads, runs and pages. Runs outside every sandbox."""

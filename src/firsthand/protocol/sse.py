@@ -1,0 +1,88 @@
+"""Server-sent events as bytes: writing them, and reading them from any chunking.
+
+Follows the WHATWG HTML standard, section 9.2 "Server-sent events".
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from dataclasses import dataclass
+
+from firsthand.protocol.events import NumberedEvent, encode_event, event_type
+
+KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE_SECONDS = 15.0
+# A line longer than this is no event of ours or of a model: the peer is broken or hostile.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+
+class StreamTooLong(ValueError):
+    """A line of the stream exceeds the bound; the connection must be dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One dispatched event; `event` is "message" where the stream named none."""
+
+    event: str
+    data: str
+    id: str | None
+
+
+def write_event(numbered: NumberedEvent) -> bytes:
+    """Return a run event in wire form: `id:` its number, `event:` its type, `data:` its JSON."""
+    event = numbered.event
+    head = f"id: {numbered.number}\nevent: {event_type(event)}\ndata: ".encode()
+    return head + encode_event(event) + b"\n\n"
+
+
+class EventStreamParser:
+    """Feeds on byte chunks and gives back complete events; holds at most one unfinished event."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[str] = []
+        self._event = ""
+        self._id: str | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[ServerSentEvent]:
+        """Yield the events that this chunk completes. Raises `StreamTooLong`."""
+        buffer = self._rest + chunk
+        # A carriage return at the end may be half of a line break; keep it for the next chunk.
+        keep = b""
+        if buffer.endswith(b"\r"):
+            buffer, keep = buffer[:-1], b"\r"
+        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = lines.pop() + keep
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise StreamTooLong(f"a line of the event stream exceeds {MAX_LINE_BYTES} bytes")
+        for line in lines:
+            done = self._line(line.decode("utf-8", "replace"))
+            if done is not None:
+                yield done
+
+    def _line(self, line: str) -> ServerSentEvent | None:
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self._data.append(value)
+        elif name == "event":
+            self._event = value
+        elif name == "id" and "\0" not in value:
+            self._id = value
+        return None
+
+    def _dispatch(self) -> ServerSentEvent | None:
+        data, event = self._data, self._event
+        self._data, self._event = [], ""
+        if not data:
+            return None
+        return ServerSentEvent(event or "message", "\n".join(data), self._id)
+
+
+async def read_events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentEvent]:
+    """Yield the events of a response body, however it was cut into chunks."""
+    parser = EventStreamParser()
+    async for chunk in chunks:
+        for event in parser.feed(chunk):
+            yield event
