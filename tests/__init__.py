@@ -1,0 +1,1 @@
+"""Tests of Firsthand; the folder says which question is asked."""
