@@ -65,7 +65,7 @@ REQUIREMENTS: dict[str, str] = {
     "HUB-3": "another user's thing answers as if it did not exist",
     "HUB-4": "an instance moves only along its table, each move guarded by state and generation",
     "HUB-5": "ten questions at once on a stopped instance cause one wake",
-    "HUB-6": "killed in the middle of an answer and started again, every event comes once, in order",
+    "HUB-6": "killed in the middle of an answer and started again, each event comes once, in order",
     "HUB-7": "readers replay a run from any number and then follow it live",
     "HUB-8": "cancelling a run stops the agent and keeps what was said",
     "HUB-9": "the same idempotency key asks once",
