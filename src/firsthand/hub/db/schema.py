@@ -43,7 +43,13 @@ sessions = Table(
     "sessions",
     metadata,
     Column("token_hash", String(64), primary_key=True),
-    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column(
+        "user_id",
+        String(32),
+        ForeignKey("users.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
 )
@@ -61,7 +67,7 @@ projects = Table(
     "projects",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("owner_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("owner_id", String(32), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     Column("name", String(64), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("owner_id", "name"),
@@ -71,7 +77,7 @@ resources = Table(
     "resources",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
+    Column("project_id", String(32), ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
     Column("name", String(64), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("location", Text, nullable=False),
@@ -95,7 +101,13 @@ instances = Table(
     "instances",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column(
+        "user_id",
+        String(32),
+        ForeignKey("users.id", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
     Column("state", String(16), nullable=False, index=True),
     Column("generation", Integer, nullable=False, default=0),
     Column("step", String(200)),
@@ -118,8 +130,8 @@ threads = Table(
     "threads",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
-    Column("project_id", ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
+    Column("user_id", String(32), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("project_id", String(32), ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
     Column("title", String(200), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -130,7 +142,7 @@ messages = Table(
     "messages",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
+    Column("thread_id", String(32), ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
     # Place in the thread, from 1.
     Column("position", Integer, nullable=False),
     Column("role", String(16), nullable=False),
@@ -147,10 +159,18 @@ runs = Table(
     "runs",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
-    Column("question_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
-    Column("answer_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
+    Column(
+        "thread_id",
+        String(32),
+        ForeignKey("threads.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("user_id", String(32), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column(
+        "question_id", String(32), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False
+    ),
+    Column("answer_id", String(32), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
     Column("state", String(16), nullable=False, index=True),
     # JSON: what to read, [{name, kind, location, ref, searchPaths, notes}], fixed when asked.
     Column("sources", Text, nullable=False),
@@ -172,7 +192,7 @@ runs = Table(
 run_events = Table(
     "run_events",
     metadata,
-    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("data", Text, nullable=False),
 )
@@ -180,7 +200,7 @@ run_events = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(32), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("key", String(200), primary_key=True),
     Column("run_id", String(32), nullable=False),
     # SHA-256 of the request, so that one key cannot stand for two questions.
@@ -192,7 +212,9 @@ model_calls = Table(
     "model_calls",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column(
+        "run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
     Column("provider", String(64), nullable=False),
     Column("model", String(200), nullable=False),
     Column("input_tokens", Integer, nullable=False),

@@ -1,0 +1,1 @@
+"""Every change of the schema, oldest first. Run by `migrate.py`, never by hand."""
