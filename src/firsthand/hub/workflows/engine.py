@@ -1,0 +1,200 @@
+"""Durable workflows over DBOS, in a SQLite file of their own.
+
+A workflow id runs once. Work that the process left unfinished, because it was killed or shut
+down, begins again from the start of its function at the next launch, so every function must look
+at what has been reached. Bodies run on the loop that called `launch`; DBOS has threads and loops
+of its own, which nothing else sees. DBOS keeps process-wide state, so that one `Workflows` can be
+launched at a time; after `shutdown` the next one may follow.
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+T = TypeVar("T")
+
+# Arguments are whatever JSON can hold.
+Body = Callable[..., Awaitable[None]]
+
+# One workflow as far as DBOS is concerned: the names below it are ours, so that a renamed Python
+# function never strands what is stored.
+_ENTRY = "firsthand"
+# Bump when stored workflows cannot be continued by the present code.
+_APPLICATION_VERSION = "1"
+_EXECUTOR_ID = "hub"
+_UNFINISHED = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
+
+_log = structlog.get_logger("firsthand.workflows")
+
+
+class _LoopThread:
+    """An event loop in a thread, on which DBOS may do as it likes with the default executor."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="workflows", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=5)
+        self.loop.close()
+
+
+class Workflows:
+    """Starts named functions once per id and carries them to their end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._bodies: dict[str, Body] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._main: asyncio.AbstractEventLoop | None = None
+        self._thread: _LoopThread | None = None
+        self._engine: Engine | None = None
+        self._entry: Any = None
+        self._closing = False
+
+    def register(self, name: str, body: Body) -> None:
+        """Make `body` startable as `name`. All names must be known before `launch`."""
+        if self._main is not None:
+            raise RuntimeError("workflows are registered before launch")
+        self._bodies[name] = body
+
+    async def launch(self) -> None:
+        """Open the store and begin again what an earlier process left unfinished."""
+        self._main = asyncio.get_running_loop()
+        # The import alone takes seconds on a cold disk; the loop must go on meanwhile.
+        await asyncio.to_thread(self._open)
+        self._thread = _LoopThread()
+
+    def _open(self) -> None:
+        import sqlalchemy
+        from dbos import DBOS
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{self._path}"
+        self._engine = sqlalchemy.create_engine(url)
+        sqlalchemy.event.listen(self._engine, "connect", _use_write_ahead_log)
+        DBOS(
+            config={
+                "name": _ENTRY,
+                "system_database_url": url,
+                "system_database_engine": self._engine,
+                "application_version": _APPLICATION_VERSION,
+                "executor_id": _EXECUTOR_ID,
+                "log_level": "CRITICAL",
+                "console_log_level": "CRITICAL",
+                "enable_otlp": False,
+            }
+        )
+
+        # DBOS marks the function it registers, which a bound method does not allow.
+        async def enter(name: str, workflow_id: str, arguments: str) -> None:
+            await self._enter(name, workflow_id, arguments)
+
+        self._entry = DBOS.workflow(name=_ENTRY, max_recovery_attempts=None)(enter)
+        DBOS.launch()
+
+    async def _enter(self, name: str, workflow_id: str, arguments: str) -> None:
+        """Run in a loop of DBOS: hop to the main loop and wait there."""
+        main = self._main
+        if main is None or self._closing:
+            raise asyncio.CancelledError
+        work = self._run_body(name, workflow_id, arguments)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, main))
+
+    async def _run_body(self, name: str, workflow_id: str, arguments: str) -> None:
+        body = self._bodies.get(name)
+        task = asyncio.current_task()
+        if body is None or task is None or workflow_id in self._running:
+            _log.error("workflow cannot run", name=name, workflow_id=workflow_id)
+            return
+        if self._closing:
+            raise asyncio.CancelledError
+        self._running[workflow_id] = task
+        try:
+            await body(*json.loads(arguments))
+        except Exception:
+            # The outermost loop of durable work: whoever registered it repairs what is left.
+            _log.exception("workflow failed", name=name, workflow_id=workflow_id)
+            raise
+        finally:
+            del self._running[workflow_id]
+
+    async def start(self, name: str, workflow_id: str, *arguments: object) -> None:
+        """Start `name` under this id; does nothing if that id was ever started.
+
+        Once this returns, the work survives a crash of the process.
+        """
+        if name not in self._bodies:
+            raise KeyError(name)
+        thread = self._launched()
+        await thread.call(self._start(name, workflow_id, json.dumps(arguments)))
+
+    async def _start(self, name: str, workflow_id: str, arguments: str) -> None:
+        from dbos import DBOS, SetWorkflowID
+
+        with SetWorkflowID(workflow_id):
+            await DBOS.start_workflow_async(self._entry, name, workflow_id, arguments)
+
+    async def is_unfinished(self, workflow_id: str) -> bool:
+        """Tell whether this work is under way or will be taken up again by itself."""
+        if workflow_id in self._running:
+            return True
+        return await self._launched().call(self._is_unfinished(workflow_id))
+
+    async def _is_unfinished(self, workflow_id: str) -> bool:
+        from dbos import DBOS
+
+        status = await DBOS.get_workflow_status_async(workflow_id)
+        return status is not None and status.status in _UNFINISHED
+
+    async def shutdown(self) -> None:
+        """Interrupt what is under way, leaving it to the next launch. May be repeated."""
+        self._closing = True
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=10)
+        if self._thread is None:
+            return
+        await asyncio.to_thread(self._close)
+        self._thread = None
+
+    def _close(self) -> None:
+        from dbos import DBOS
+
+        DBOS.destroy(destroy_registry=True)
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._thread is not None:
+            self._thread.close()
+
+    def _launched(self) -> _LoopThread:
+        if self._thread is None:
+            raise RuntimeError("workflows are not launched")
+        return self._thread
+
+
+def _use_write_ahead_log(connection: Any, _record: object) -> None:
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # A commit may be lost with the machine's power, never with the process.
+        cursor.execute("PRAGMA synchronous=NORMAL")
