@@ -122,8 +122,8 @@ class ModelGateway:
     async def close(self) -> None:
         """Stop listening altogether and let go of all connections."""
         async with self._lock:
-            self._sites.clear()
-            self._sandboxes.clear()
+            for sandbox_id in list(self._sites):
+                await self._leave(sandbox_id)
             await self._runner.cleanup()
             if self._session is not None:
                 await self._session.close()
@@ -131,9 +131,13 @@ class ModelGateway:
 
     async def _leave(self, sandbox_id: SandboxId) -> None:
         site = self._sites.pop(sandbox_id, None)
-        self._sandboxes = {s: i for s, i in self._sandboxes.items() if i != sandbox_id}
+        left = [socket for socket, owner in self._sandboxes.items() if owner == sandbox_id]
+        for socket in left:
+            del self._sandboxes[socket]
         if site is not None:
             await site.stop()
+        for socket in left:
+            Path(socket).unlink(missing_ok=True)
 
     def _route(self, dialect: GatewayDialect) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -260,13 +264,14 @@ class _Call:
         try:
             await response.prepare(request)
             problem = await self._copy(answer, response)
-            if problem is not None:
-                error = {"error": {"type": "upstream_cut", "message": problem}}
-                await response.write(b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n")
-            await response.write_eof()
         finally:
-            # Also when the agent went away: what the provider has counted is owed.
-            await asyncio.shield(self._settle(200))
+            # Before the end is told, so that whoever sees it finds the count; and also when the
+            # agent went away: what the provider has counted is owed.
+            await self._settle(200)
+        if problem is not None:
+            error = {"error": {"type": "upstream_cut", "message": problem}}
+            await response.write(b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n")
+        await response.write_eof()
         return response
 
     async def _copy(self, answer: ClientResponse, response: web.StreamResponse) -> str | None:
