@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from firsthand.hub.settings import ModelSettings
 from firsthand.protocol.questions import Dialect, ModelChoice
 
 EXTRACTIVE = ModelChoice(dialect=Dialect.EXTRACTIVE, provider="firsthand", model="extractive")
@@ -25,3 +26,16 @@ class ModelProvider:
     def choice(self) -> ModelChoice:
         """What a run is told of it: everything but the place and the key."""
         return ModelChoice(dialect=self.dialect, provider=self.name, model=self.model)
+
+
+def provider_of(settings: ModelSettings) -> ModelProvider | None:
+    """Return the provider that the settings name, or `None` where no model is configured."""
+    if settings.base_url is None:
+        return None
+    return ModelProvider(
+        dialect=Dialect(settings.dialect.value),
+        name=settings.provider,
+        model=settings.model,
+        base_url=settings.base_url,
+        api_key=settings.api_key,
+    )
