@@ -26,9 +26,9 @@ with claim_folder(folder):
 def test_a_second_hub_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     with claim_folder(tmp_path):
         announce(tmp_path, "http://127.0.0.1:8700", "secret-token")
-        with pytest.raises(SettingsError, match=r"already runs.*http://127\.0\.0\.1:8700") as info:
-            with claim_folder(tmp_path):
-                pass
+        told = r"already runs.*http://127\.0\.0\.1:8700"
+        with pytest.raises(SettingsError, match=told) as info, claim_folder(tmp_path):
+            pass
         assert "secret-token" not in str(info.value)
 
 
