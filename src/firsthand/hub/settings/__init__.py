@@ -1,6 +1,6 @@
 """What the operator has decided, read once at start from the environment and `firsthand.toml`."""
 
 from firsthand.hub.settings.load import Runtime, SandboxKind, Settings, load_settings
-from firsthand.hub.settings.model import Dialect, ModelSettings
+from firsthand.hub.settings.model import ModelSettings
 
-__all__ = ["Dialect", "ModelSettings", "Runtime", "SandboxKind", "Settings", "load_settings"]
+__all__ = ["ModelSettings", "Runtime", "SandboxKind", "Settings", "load_settings"]

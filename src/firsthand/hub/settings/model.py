@@ -2,18 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from firsthand.hub.errors import SettingsError
 from firsthand.hub.settings.values import check_url, read_choice, read_secret, read_url
-
-
-class Dialect(StrEnum):
-    """How a model is spoken to."""
-
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
-    EXTRACTIVE = "extractive"
+from firsthand.protocol.questions import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +116,7 @@ def _at_own_address(
         "FIRSTHAND_MODEL_DIALECT",
         Dialect.ANTHROPIC if is_anthropic or base_url.endswith("/anthropic") else Dialect.OPENAI,
     )
-    if dialect is Dialect.EXTRACTIVE:
+    if dialect not in {Dialect.OPENAI, Dialect.ANTHROPIC}:
         raise SettingsError("FIRSTHAND_MODEL_DIALECT must be one of: openai, anthropic.")
     like = next(provider for provider in _PROVIDERS if provider.name == dialect.value)
     key = own_key or read_secret(values, like.key_name)
