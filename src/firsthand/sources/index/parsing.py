@@ -1,0 +1,133 @@
+"""Reads and parses the files of a tree in several processes, and survives a parser that crashes."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from firsthand.sources.index.passages import Passage, cut
+from firsthand.sources.index.scan import MAX_CODE_BYTES, TextFile, read_text
+from firsthand.sources.index.symbols import Symbol, extract_symbols
+
+
+@dataclass(frozen=True)
+class ParsedFile:
+    """All that the index keeps of one file."""
+
+    path: str
+    nature: str
+    lines: int
+    symbols: list[Symbol]
+    passages: list[Passage]
+
+
+def parse_file(tree: Path, path: str, *, with_symbols: bool = True) -> ParsedFile | None:
+    """Read and parse one file; None where there is no text in it."""
+    file = read_text(tree, path)
+    if file is None:
+        return None
+    symbols = extract_symbols(file.path, file.text) if with_symbols and _is_parsable(file) else []
+    return ParsedFile(
+        path=file.path,
+        nature=file.nature,
+        lines=file.text.count("\n") + (not file.text.endswith("\n")),
+        symbols=symbols,
+        passages=cut(file.text, symbols),
+    )
+
+
+def _is_parsable(file: TextFile) -> bool:
+    return len(file.text) <= MAX_CODE_BYTES and file.nature != "generated"
+
+
+def parse_all(tree: Path, files: list[tuple[str, int]], workers: int) -> Iterator[ParsedFile]:
+    """Parse files (path, size) in `workers` processes; the order of the results is not fixed.
+
+    A worker that dies (a grammar crashed on a hostile file) is replaced; the file it died on is
+    read again without its symbols.
+    """
+    running: dict[Connection, _Worker] = {}
+    for share in _shares(files, workers):
+        worker = _Worker.start(tree, share)
+        running[worker.results] = worker
+    try:
+        while running:
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                worker = running[ready]
+                try:
+                    result: ParsedFile | None = ready.recv()
+                except EOFError:
+                    del running[ready]
+                    yield from _bury(worker, running)
+                    continue
+                worker.done += 1
+                if result is not None:
+                    yield result
+    finally:
+        for worker in running.values():
+            worker.process.kill()
+            worker.end()
+
+
+def _bury(worker: "_Worker", running: "dict[Connection, _Worker]") -> Iterator[ParsedFile]:
+    worker.end()
+    if worker.done >= len(worker.paths):
+        return
+    culprit = parse_file(worker.tree, worker.paths[worker.done], with_symbols=False)
+    if culprit is not None:
+        yield culprit
+    rest = worker.paths[worker.done + 1 :]
+    if rest:
+        heir = _Worker.start(worker.tree, rest)
+        running[heir.results] = heir
+
+
+def _shares(files: list[tuple[str, int]], workers: int) -> list[list[str]]:
+    """Deal the files out so that each share has about the same number of bytes."""
+    count = max(1, min(workers, len(files)))
+    shares: list[list[str]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for path, size in files:
+        lightest = loads.index(min(loads))
+        shares[lightest].append(path)
+        loads[lightest] += min(size, MAX_CODE_BYTES) + 2_000
+    return [share for share in shares if share]
+
+
+@dataclass
+class _Worker:
+    tree: Path
+    paths: list[str]
+    process: BaseProcess
+    results: Connection
+    done: int = 0
+
+    @classmethod
+    def start(cls, tree: Path, paths: list[str]) -> "_Worker":
+        context = multiprocessing.get_context("fork")
+        receiving, sending = multiprocessing.Pipe(duplex=False)
+        process = context.Process(
+            target=_parse_share, args=(tree, paths, receiving, sending), daemon=True
+        )
+        process.start()
+        sending.close()
+        assert isinstance(receiving, Connection)
+        return cls(tree, paths, process, receiving)
+
+    def end(self) -> None:
+        self.results.close()
+        self.process.join()
+        self.process.close()
+
+
+def _parse_share(tree: Path, paths: list[str], receiving: Connection, sending: Connection) -> None:
+    receiving.close()
+    try:
+        for path in paths:
+            sending.send(parse_file(tree, path))
+    except BrokenPipeError:
+        os._exit(1)  # the parent has gone; nobody wants the rest
