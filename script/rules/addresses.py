@@ -18,7 +18,7 @@ _MACHINE = (
     "/work" + r"/(?:main|shared)\b",
     "/opt" + r"/pypi",
     "/root" + r"/\.?\w",
-    "/home" + r"/\w",
+    "/home" + r"/(?!jail\b|agent\b)\w",
     "/Users" + r"/\w",
 )
 _REGISTRY = re.compile("|".join(_REGISTRIES), re.IGNORECASE)
