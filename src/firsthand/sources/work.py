@@ -1,0 +1,83 @@
+"""Folders for half-done work, each owned by the process that made it and by nobody else.
+
+The owner holds a lock on its folder; a folder whose lock is free belonged to a process that
+was killed, and is removed by `remove_abandoned`.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from firsthand.sources.locks import hold
+
+
+class WorkFolders:
+    """Makes and removes folders under one root, which is on the store's own file system."""
+
+    def __init__(self, root: Path, lock: Path) -> None:
+        self._root = root
+        self._lock = lock
+
+    @asynccontextmanager
+    async def new(self) -> AsyncIterator[Path]:
+        """Give an empty folder, and remove what is left of it afterwards."""
+        folder = self._root / secrets.token_hex(16)
+        # Shared by those who make folders, so that the sweep cannot see one without its lock.
+        async with hold(self._lock, shared=True):
+            descriptor = _make_locked(folder)
+        try:
+            yield folder
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(delete_tree, folder)
+            os.close(descriptor)
+
+    async def remove_abandoned(self) -> int:
+        """Remove the folders of dead processes; return how many there were."""
+        async with hold(self._lock):
+            abandoned = _lock_abandoned(self._root)
+        for folder, descriptor in abandoned:
+            await anyio.to_thread.run_sync(delete_tree, folder)
+            os.close(descriptor)
+        return len(abandoned)
+
+
+def _make_locked(folder: Path) -> int:
+    folder.mkdir(mode=0o700)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _lock_abandoned(root: Path) -> list[tuple[Path, int]]:
+    found: list[tuple[Path, int]] = []
+    for folder in root.iterdir():
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            found.append((folder, descriptor))
+    return found
+
+
+def delete_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, read-only folders included. Absent is fine."""
+    if not folder.is_dir() or folder.is_symlink():
+        folder.unlink(missing_ok=True)
+        return
+    folder.chmod(0o700)
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(folder)
