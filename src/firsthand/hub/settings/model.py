@@ -18,15 +18,6 @@ class ModelSettings:
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
 
-    @property
-    def chat_url(self) -> str:
-        """The address that answers one turn."""
-        if self.base_url is None:
-            raise ValueError("the extractive engine has no address")
-        if self.dialect is Dialect.ANTHROPIC:
-            return f"{self.base_url}/v1/messages"
-        return f"{self.base_url}/chat/completions"
-
 
 EXTRACTIVE = ModelSettings(Dialect.EXTRACTIVE, "firsthand", "extractive")
 
