@@ -84,13 +84,13 @@ class Workflows:
         self._thread = _LoopThread()
 
     def _open(self) -> None:
-        import sqlalchemy
         from dbos import DBOS
+        from sqlalchemy import create_engine, event
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{self._path}"
-        self._engine = sqlalchemy.create_engine(url)
-        sqlalchemy.event.listen(self._engine, "connect", _use_write_ahead_log)
+        self._engine = create_engine(url)
+        event.listen(self._engine, "connect", _use_write_ahead_log)
         DBOS(
             config={
                 "name": _ENTRY,

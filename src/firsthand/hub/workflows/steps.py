@@ -45,8 +45,9 @@ async def run_step(
     """
     pause = limit.pause.total_seconds()
     for attempt in range(1, limit.tries + 1):
+        deadline = asyncio.timeout(limit.time.total_seconds())
         try:
-            async with asyncio.timeout(limit.time.total_seconds()) as deadline:
+            async with deadline:
                 return await work()
         except TimeoutError as error:
             # A time-out from within is a failure of the work, not of our deadline.
