@@ -1,0 +1,1 @@
+"""Sandboxes without any isolation, in the hub's own process; for tests."""
