@@ -119,7 +119,7 @@ class Database:
             with self._read_engine.connect() as connection:
                 return fn(connection)
         except DBAPIError as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def _write_forever(self) -> None:
         while True:
@@ -153,13 +153,13 @@ class Database:
         except BaseException as error:  # noqa: BLE001 - the outermost loop of the thread; every
             # waiting caller gets the error, and the next group begins afresh.
             for job in group:
-                job.future.set_exception(_translated(error))
+                job.future.set_exception(translated(error))
             return
         for outcome in outcomes:
             if outcome.error is None:
                 outcome.job.future.set_result(outcome.value)
             else:
-                outcome.job.future.set_exception(_translated(outcome.error))
+                outcome.job.future.set_exception(translated(outcome.error))
 
 
 def _run_in_savepoint(connection: Connection, job: _Job) -> _Outcome:
@@ -174,7 +174,7 @@ def _run_in_savepoint(connection: Connection, job: _Job) -> _Outcome:
     return outcome
 
 
-def _translated(error: BaseException) -> BaseException:
+def translated(error: BaseException) -> BaseException:
     """Turn trouble with the file or the disk into `Unavailable`; leave all else as it is."""
     original = error.orig if isinstance(error, DBAPIError) else None
     if (

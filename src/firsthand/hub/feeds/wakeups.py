@@ -70,6 +70,10 @@ class Feeds:
         finally:
             self._remove(subscription)
 
+    def topics(self) -> frozenset[Topic]:
+        """Return the topics that somebody reads."""
+        return frozenset(self._readers)
+
     def _add(self, subscription: Subscription) -> None:
         with self._lock:
             for topic in subscription.topics:

@@ -36,6 +36,10 @@ _PROLONG_AFTER = timedelta(days=1)
 NewUserHook = Callable[[Connection, UserId], None]
 
 
+def _nobody_waits() -> None:
+    """Tell nobody of a new user."""
+
+
 class SignedIn(NamedTuple):
     """A fresh session: the token goes into a cookie and nowhere else."""
 
@@ -51,11 +55,14 @@ class Identity:
         database: Database,
         *,
         on_new_user: NewUserHook,
+        after_new_user: Callable[[], None] = _nobody_waits,
         clock: Clock = utc_now,
         passwords: Passwords | None = None,
     ) -> None:
         self._database = database
         self._on_new_user = on_new_user
+        # Called when one may have been committed: a hint, safe to give too often.
+        self._after_new_user = after_new_user
         self._clock = clock
         self._passwords = passwords or Passwords()
         self._slow_down = SlowDown(clock)
@@ -127,7 +134,9 @@ class Identity:
                 )
             return self._open_session(conn, self._owner(conn)).token
 
-        return await self._database.write(use)
+        session = await self._database.write(use)
+        self._after_new_user()
+        return session
 
     def new_local_token(self) -> str:
         """Return the token by which programs of the same system user act as the owner.
@@ -144,7 +153,10 @@ class Identity:
         if expected is None or not secrets.compare_digest(hash_token(token), expected):
             raise NotSignedIn("This token is not valid.")
         owner = await self._database.read(store.find_owner)
-        return (owner or await self._database.write(self._owner)).as_principal()
+        if owner is None:
+            owner = await self._database.write(self._owner)
+            self._after_new_user()
+        return owner.as_principal()
 
     # Accounts
 
@@ -195,6 +207,7 @@ class Identity:
         hashed = await self._passwords.hash(check_password(password))
         user = User(new_user_id(), shown, plain, Role.MEMBER, self._clock(), hashed)
         await self._write_unless_taken(lambda conn: self._add(conn, user))
+        self._after_new_user()
         return user
 
     async def list_users(self, principal: Principal) -> list[User]:

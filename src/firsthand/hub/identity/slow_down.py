@@ -57,6 +57,10 @@ class SlowDown:
             if failures is not None:
                 failures.count -= 1
 
+    def remembered(self) -> int:
+        """Return how many logins, addresses and pairs of both are held in memory."""
+        return len(self._failures)
+
     def _wait(self, key: _Key, free: int, now: datetime) -> timedelta:
         failures = self._failures.get(key)
         if failures is None or failures.count < free:

@@ -170,10 +170,14 @@ def _plain(dialect: Dialect, base_url: str) -> str:
 
 
 def _ollama(host: str, model: str) -> ModelSettings:
-    """Read `OLLAMA_HOST` as Ollama does: scheme and port may be left out."""
+    """Read `OLLAMA_HOST` as Ollama does: scheme and port may be left out.
+
+    Ollama's own port is meant only where no scheme is given.
+    """
+    usual_port = {"http": 80, "https": 443}.get(host.partition("://")[0], 11434)
     parts = check_url("OLLAMA_HOST", host if "://" in host else f"http://{host}")
     name = parts.hostname or ""
     # A server that listens everywhere is reached on loopback.
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(name, f"[{name}]" if ":" in name else name)  # noqa: S104
-    base_url = f"{parts.scheme}://{name}:{parts.port or 11434}{parts.path.rstrip('/')}/v1"
+    base_url = f"{parts.scheme}://{name}:{parts.port or usual_port}{parts.path.rstrip('/')}/v1"
     return ModelSettings(Dialect.OPENAI, "ollama", model, base_url)
