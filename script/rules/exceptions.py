@@ -10,6 +10,11 @@ from script.rules.file import File, Problem
 OUTERMOST = {
     "src/firsthand/cli/main.py",
     "src/firsthand/hub/db/engine.py",
+    "src/firsthand/hub/instances/lifecycle.py",
+    "src/firsthand/hub/instances/reconcile.py",
+    "src/firsthand/hub/projects/fetching.py",
+    "src/firsthand/hub/sandboxes/in_memory/provider.py",
+    "src/firsthand/hub/threads/relay.py",
     "src/firsthand/hub/workflows/engine.py",
 }
 _EVERYTHING = {"Exception", "BaseException"}

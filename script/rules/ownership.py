@@ -21,6 +21,7 @@ _OWNED = {
 EVERY_OWNER: dict[str, str] = {
     "instances.list_all": "the reconciler compares all instances with what the provider has",
     "instances.list_idle": "the reconciler stops whoever is idle",
+    "projects.list_unfetched": "the fetcher goes on, at its start, with what was left half-way",
 }
 
 

@@ -15,7 +15,7 @@ def check(file: File) -> Iterator[Problem]:
     """Yield every coroutine used as a transaction and every effect inside one."""
     if not file.is_product:
         return
-    coroutines = {f.name for f in file.functions() if isinstance(f, ast.AsyncFunctionDef)}
+    coroutines = set(_coroutines(file.tree))
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Call) and _is_transaction(node):
             yield from _handed_over(file, node, coroutines)
@@ -26,6 +26,15 @@ def check(file: File) -> Iterator[Problem]:
                     function, f"{function.name} takes a connection, so it must not be async"
                 )
             yield from _effects(file, function)
+
+
+def _coroutines(tree: ast.Module) -> Iterator[str]:
+    """Yield async functions as they are spoken of: plainly, or with `self.` where methods."""
+    for node in ast.walk(tree):
+        before = "self." if isinstance(node, ast.ClassDef) else ""
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.AsyncFunctionDef):
+                yield before + child.name
 
 
 def _is_connection(parameter: ast.arg) -> bool:
@@ -45,7 +54,7 @@ def _is_transaction(call: ast.Call) -> bool:
 
 def _handed_over(file: File, call: ast.Call, coroutines: set[str]) -> Iterator[Problem]:
     for argument in call.args:
-        name = ast.unparse(argument).removeprefix("self.")
+        name = ast.unparse(argument)
         if name in coroutines:
             yield file.problem(call, f"{name} is async and cannot be a transaction")
         if isinstance(argument, ast.Lambda):

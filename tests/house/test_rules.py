@@ -31,8 +31,13 @@ async def use(db):
     await self._db.read(fetch)
 def fetch(conn: Connection) -> None: ...
 async def write(self, fn: Callable[[Connection], T]) -> T: ...
+class Journal:
+    async def page(self):
+        def page(conn: Connection) -> None: ...
+        await self._db.read(page)
+        await self._db.read(self.page)
 """
-    assert found(transactions.check, text) == [2, 4]
+    assert found(transactions.check, text) == [2, 4, 12]
 
 
 def test_effects_wait_until_the_commit() -> None:
