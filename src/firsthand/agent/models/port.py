@@ -5,7 +5,7 @@ adapter translates messages and streams, counts what the provider counts, and ra
 for everything that a provider does wrong; it runs no tool and keeps no state between turns.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,12 +43,13 @@ class AssistantMessage:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool answered, as text."""
+    """What a tool answered: text, and the same as data for adapters that have no model."""
 
     call_id: str
     name: str
     text: str
     failed: bool = False
+    data: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 ModelMessage = UserMessage | AssistantMessage | ToolResult
@@ -71,6 +72,10 @@ class ModelTurn:
     messages: Sequence[ModelMessage]
     tools: Sequence[ToolDescription]
     max_output_tokens: int
+    # The tools stay described, since earlier turns may hold calls, but no more may be called.
+    tools_allowed: bool = True
+    # What the loop has to say at the end of the conversation; it is no turn of the thread.
+    notice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +108,34 @@ ModelPart = TextPart | ReasoningPart | TurnEnded
 
 
 class ModelError(AgentError):
-    """The model could not be reached, refused, or sent what makes no sense."""
+    """The model could not be reached, refused, or sent what makes no sense.
+
+    Asking again may help where `retry_after` is a number of seconds (0 for "soon").
+    """
+
+    tag = "ModelFailed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        tag: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, tag=tag)
+        self.retry_after = retry_after
+
+
+class GatewayLost(ModelError):
+    """The connection broke off without a proper end: whoever passes the model on went away."""
+
+    tag = "GatewayLost"
 
 
 class Model(Protocol):
     """A model in one dialect."""
 
-    def answer(self, turn: ModelTurn) -> AsyncIterator[ModelPart]:
+    def answer(self, turn: ModelTurn) -> AsyncGenerator[ModelPart, None]:
         """Stream one turn, ending with exactly one `TurnEnded`. Raises `ModelError`."""
         ...

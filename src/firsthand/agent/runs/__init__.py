@@ -1,0 +1,1 @@
+"""The loop that answers, its bounds, and the runs of this process."""

@@ -1,0 +1,5 @@
+"""`python -m firsthand.agent`."""
+
+from firsthand.agent.app import main
+
+main()

@@ -1,0 +1,172 @@
+"""The agent process: puts its parts together, serves its socket, ends itself when left alone."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from firsthand.agent.http.routes import Routes, RunRoutes
+from firsthand.agent.http.server import Connection, Request, Response
+from firsthand.agent.runs.live import LiveRuns
+from firsthand.agent.runs.loop import Engine
+from firsthand.agent.tools.search import SearchIndexes
+from firsthand.protocol.questions import Dialect, RunRequest
+
+if TYPE_CHECKING:
+    from firsthand.agent.models.port import Model
+
+_CLOSE_SECONDS: Final = 2.0
+# Linux bounds the path of a Unix socket at 107 bytes.
+_SOCKET_PATH_BYTES: Final = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an agent is started."""
+
+    socket: Path
+    gateway: str | None
+    checkouts: Path | None
+    idle_seconds: float
+
+
+def open_model(request: RunRequest, gateway: str | None) -> "Model":
+    """Return the model of a run; dialects are imported only when they are spoken."""
+    dialect = request.model.dialect
+    if dialect is Dialect.SCRIPTED:
+        from firsthand.agent.models.scripted import Scripted
+
+        return Scripted(request.model.model)
+    from firsthand.agent.models.extractive import Extractive
+
+    return Extractive()
+
+
+class Agent:
+    """The composition: runs, routes, server, and the clock of idleness."""
+
+    def __init__(self, options: Options, engine: Engine) -> None:
+        self._options = options
+        self._runs = LiveRuns(engine)
+        self._runs.when_ended(self._touch)
+        self._routes: Routes = RunRoutes(self._runs, engine, lambda _: None).routes()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._answering = 0
+        self._last_touched = time.monotonic()
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Make `serve` come to its end."""
+        self._stop.set()
+
+    async def serve(self) -> None:
+        """Serve until stopped or left alone."""
+        path = self._options.socket
+        server = await asyncio.start_unix_server(self._connected, path)
+        path.chmod(0o600)
+        log(f"listening on {path}")
+        waiting = {
+            asyncio.create_task(self._stop.wait()),
+            asyncio.create_task(self._until_idle()),
+        }
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            server.close()
+            path.unlink(missing_ok=True)
+            await self._runs.close()
+            for task in waiting:
+                task.cancel()
+            await self._close_connections()
+        log("stopped")
+
+    async def _close_connections(self) -> None:
+        # Readers of a run that has just ended get its last event first.
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=0.2 if self._answering else 0)
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=_CLOSE_SECONDS)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await Connection(reader, writer, self._handle).serve()
+        except asyncio.CancelledError:
+            # Only `serve` cancels connections, at the very end.
+            pass
+        finally:
+            self._connections.discard(task)
+
+    async def _handle(self, request: Request) -> Response:
+        self._touch()
+        self._answering += 1
+        try:
+            return await self._routes.handle(request)
+        finally:
+            self._answering -= 1
+            self._touch()
+
+    def _touch(self) -> None:
+        self._last_touched = time.monotonic()
+
+    async def _until_idle(self) -> None:
+        allowed = self._options.idle_seconds
+        if allowed <= 0:
+            await asyncio.Event().wait()
+        while True:
+            if self._runs.in_progress or self._answering:
+                self._touch()
+            left = self._last_touched + allowed - time.monotonic()
+            if left <= 0:
+                log(f"nobody asked anything for {allowed:g} seconds")
+                return
+            await asyncio.sleep(left)
+
+
+def log(line: str) -> None:
+    """Write a line to the log; never anything that a person asked."""
+    sys.stderr.write(f"firsthand agent: {line}\n")
+    sys.stderr.flush()
+
+
+def parse_options(arguments: Sequence[str]) -> Options:
+    """Read the command line; wrong use ends the process with status 2."""
+    parser = argparse.ArgumentParser(prog="python -m firsthand.agent", description=__doc__)
+    parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
+    parser.add_argument("--gateway", help="Unix socket or URL of the model gateway")
+    parser.add_argument("--checkouts", type=Path, help="folder of the checkouts")
+    parser.add_argument("--idle-seconds", type=float, default=0.0, help="0 never ends by itself")
+    given = parser.parse_args(arguments)
+    if len(os.fsencode(given.socket)) > _SOCKET_PATH_BYTES:
+        parser.error(f"--socket: a path of at most {_SOCKET_PATH_BYTES} bytes")
+    return Options(given.socket, given.gateway, given.checkouts, given.idle_seconds)
+
+
+async def run(options: Options) -> None:
+    """Run an agent until it is stopped by a signal or left alone."""
+    engine = Engine(
+        open_model=lambda request: open_model(request, options.gateway), indexes=SearchIndexes()
+    )
+    agent = Agent(options, engine)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, agent.stop)
+    await agent.serve()
+
+
+def main() -> None:
+    """The process."""
+    options = parse_options(sys.argv[1:])
+    with suppress(KeyboardInterrupt):
+        asyncio.run(run(options))

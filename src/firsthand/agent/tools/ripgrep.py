@@ -1,0 +1,95 @@
+"""Runs the ripgrep program over a checkout: bounded in time and output, killed when cancelled.
+
+Nothing of the repository steers it: no configuration file, no ignore file, no pre-processor.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from firsthand.agent.errors import ToolError
+
+_ALWAYS: Final = (
+    "--no-config",
+    "--no-ignore",
+    "--hidden",
+    "--color=never",
+    "--glob=!.git",
+    "--no-messages",
+)
+_ERROR_CHARS: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the program printed. `cut` says why it was ended before its time, if it was."""
+
+    output: bytes
+    cut: str | None
+
+
+def program() -> str:
+    """Return the path of ripgrep: beside this Python, or wherever PATH has it."""
+    beside = Path(sys.executable).with_name("rg")
+    if os.access(beside, os.X_OK):
+        return str(beside)
+    found = shutil.which("rg")
+    if found is None:
+        raise ToolError(
+            "The program rg (ripgrep) is not installed here.",
+            hint="Install it: pip install ripgrep, or apt-get install ripgrep.",
+            tag="ToolMissing",
+        )
+    return found
+
+
+async def run(arguments: Sequence[str], folder: Path, *, seconds: float, max_bytes: int) -> Found:
+    """Run ripgrep in a folder. Raises `ToolError` with its own words where it complains."""
+    process = await asyncio.create_subprocess_exec(
+        program(),
+        *_ALWAYS,
+        *arguments,
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
+        limit=1024 * 1024,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    complaint = asyncio.ensure_future(process.stderr.read(64 * 1024))
+    cut: str | None = None
+    output = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while chunk := await process.stdout.read(256 * 1024):
+                output += chunk
+                if len(output) > max_bytes:
+                    cut = f"more than {max_bytes:,} bytes of matches; only the first are here"
+                    break
+            if cut is None:
+                await process.wait()
+    except TimeoutError:
+        cut = f"the search took longer than {seconds:g} seconds; only what was found is here"
+    finally:
+        with suppress(ProcessLookupError):
+            if process.returncode is None:
+                process.kill()
+        # Shielded: a cancelled search must not leave its process unburied.
+        await asyncio.shield(process.wait())
+        said = await complaint
+    if process.returncode == 2 and not output:
+        raise ToolError(_complaint(said))
+    return Found(bytes(output), cut)
+
+
+def _complaint(said: bytes) -> str:
+    text = said.decode("utf-8", "replace").strip().removeprefix("rg: ")
+    return f"ripgrep refused the search: {text[:_ERROR_CHARS] or 'no reason given'}"
