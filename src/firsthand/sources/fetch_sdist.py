@@ -3,12 +3,15 @@
 Arguments: NAME VERSION FOLDER PLACES, the last as JSON of `Places`.
 """
 
+import ssl
 import sys
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from unearth import Link, PackageFinder, UnpackError
-from unearth.fetchers import PyPIClient
+from unearth.auth import MultiDomainBasicAuth
+from unearth.fetchers import Fetcher, PyPIClient
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,36 +24,52 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str | None
 
 
-def _choose(name: str, version: str, places: Places) -> tuple[PackageFinder, Link | None]:
+def _session(places: Places, index_urls: list[str]) -> PyPIClient:
+    verify = ssl.create_default_context(cafile=places.certificate or None)
+    session = PyPIClient(verify=verify, trusted_hosts=places.trusted_hosts)
+    session.auth = MultiDomainBasicAuth(prompting=False, index_urls=index_urls)
+    return session
+
+
+def _index_urls(places: Places) -> list[str]:
+    if places.index_url is None:
+        return []
+    if places.index_url:
+        return [places.index_url, *places.extra_index_urls]
     # A finder that is told of no place takes the default one; that is where it is known from.
     default = [str(place["url"]) for place in PackageFinder().sources]
-    first = [] if places.index_url is None else [places.index_url] if places.index_url else default
-    session = PyPIClient(verify=places.certificate or True, trusted_hosts=places.trusted_hosts)
-    finder = PackageFinder(
-        session,
-        index_urls=[*first, *places.extra_index_urls],
-        find_links=places.find_links,
-        ignore_compatibility=True,
-    )
+    return [*default, *places.extra_index_urls]
+
+
+def _choose(finder: PackageFinder, name: str, version: str) -> Link | None:
     found = finder.find_matches(f"{name}=={version}", allow_yanked=True, allow_prereleases=True)
     links = [package.link for package in found]
-    # Wheels come only for other systems here, or pip would have had one: better than nothing.
-    return finder, next((link for link in links if not link.is_wheel), links[0] if links else None)
+    # Any wheel here is for other systems, or pip would have taken it: better than nothing.
+    return next((link for link in links if not link.is_wheel), links[0] if links else None)
 
 
 def main(name: str, version: str, folder: Path, places: Places) -> str | None:
-    """Download, or return what is wrong."""
-    finder, link = _choose(name, version, places)
-    if link is None:
-        return f"No matching distribution found for {name}=={version}"
-    try:
-        finder.download(link, folder)
-    except UnpackError as error:
-        return f"Downloading {link.filename} failed: {error}"
-    finally:
-        finder.session.close()
+    """Download the file, or return what is wrong."""
+    index_urls = _index_urls(places)
+    with _session(places, index_urls) as session:
+        finder = PackageFinder(
+            # Its own class does not quite match its own protocol, by names of parameters.
+            cast("Fetcher", session),
+            index_urls=index_urls,
+            find_links=places.find_links,
+            ignore_compatibility=True,
+        )
+        link = _choose(finder, name, version)
+        if link is None:
+            return f"No matching distribution found for {name}=={version}"
+        try:
+            finder.download(link, folder)
+        except UnpackError as error:
+            return f"Downloading {link.filename} failed: {error}"
     return None
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3], Path(sys.argv[3]), msgspec.json.decode(sys.argv[4], type=Places)))
+    wanted_name, wanted_version, target, told = sys.argv[1:]
+    decoded = msgspec.json.decode(told, type=Places)
+    sys.exit(main(wanted_name, wanted_version, Path(target), decoded))

@@ -182,6 +182,8 @@ def _arguments(jail: Jail) -> Iterator[str]:
         yield from ("--ro-bind-try", str(outside), str(inside))
     for path in jail.writable:
         yield from ("--bind", str(path), str(path))
+    # The root itself is memory that nothing bounds.
+    yield from ("--remount-ro", "/")
     yield from ("--chdir", str(jail.writable[0] if jail.writable else "/"), "--clearenv")
     environment = {
         "HOME": str(HOME),

@@ -6,7 +6,7 @@ holder has come, so that those who wait can tell their own callers.
 
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +47,7 @@ def try_lock(path: Path, *, shared: bool = False) -> int | None:
 @asynccontextmanager
 async def hold(
     path: Path, *, shared: bool = False, report: Report = ignore
-) -> AsyncIterator[HeldLock]:
+) -> AsyncGenerator[HeldLock]:
     """Wait for the lock and hold it. `report` hears the progress of whoever has it meanwhile."""
     pause = _FIRST_PAUSE
     last: Progress | None = None

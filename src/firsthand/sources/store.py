@@ -150,6 +150,21 @@ class SourceStore:
             return None
         return self._describe_checkout(record, record.source, record.ref, record.fetched_at)
 
+    def find_commit(self, source: Source, commit: str) -> Checkout | None:
+        """Return the checkout of a commit of this source, under whichever ref it was asked for."""
+        record = self._records.checkout_of(source, commit)
+        if record is None and source.kind in (SourceKind.PYPI, SourceKind.NPM):
+            # The revision of a package is its version; the commit is the digest of its file.
+            record = next(
+                (
+                    one
+                    for one in self._records.all_checkouts()
+                    if one.source.key == source.key and one.commit == commit
+                ),
+                None,
+            )
+        return None if record is None else self.find(record.id)
+
     async def remove(self, checkout_id: str) -> bool:
         """Remove a checkout, and the mirror of its source with the last of them."""
         record = self._records.checkout(checkout_id)

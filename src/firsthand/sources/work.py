@@ -8,7 +8,8 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import anyio
 import anyio.to_thread
 
 from firsthand.sources.locks import hold
+
+_YOUNG_SECONDS = 60.0
 
 
 class WorkFolders:
@@ -26,7 +29,7 @@ class WorkFolders:
         self._lock = lock
 
     @asynccontextmanager
-    async def new(self) -> AsyncIterator[Path]:
+    async def new(self) -> AsyncGenerator[Path]:
         """Give an empty folder, and remove what is left of it afterwards."""
         folder = self._root / secrets.token_hex(16)
         # Shared by those who make folders, so that the sweep cannot see one without its lock.
@@ -59,6 +62,8 @@ def _make_locked(folder: Path) -> int:
 def _lock_abandoned(root: Path) -> list[tuple[Path, int]]:
     found: list[tuple[Path, int]] = []
     for folder in root.iterdir():
+        if _is_young_file(folder):
+            continue
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,6 +72,14 @@ def _lock_abandoned(root: Path) -> list[tuple[Path, int]]:
         else:
             found.append((folder, descriptor))
     return found
+
+
+def _is_young_file(path: Path) -> bool:
+    # Records are written here without a lock, in an instant, before they take their place.
+    try:
+        return path.is_file() and time.time() - path.stat().st_mtime < _YOUNG_SECONDS
+    except FileNotFoundError:
+        return True
 
 
 def delete_tree(folder: Path) -> None:
