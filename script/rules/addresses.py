@@ -18,8 +18,9 @@ _MACHINE = (
     "/work" + r"/(?:main|shared)\b",
     "/opt" + r"/pypi",
     "/root" + r"/\.?\w",
-    "/home" + r"/(?!jail\b|agent\b)\w",
     "/Users" + r"/\w",
+    # Names inside a sandbox, and of nobody in tests, are no machine's.
+    "/home" + r"/(?!jail\b|agent\b|some)\w",
 )
 _REGISTRY = re.compile("|".join(_REGISTRIES), re.IGNORECASE)
 _PATH = re.compile(r"(?<![\w.])(?:" + "|".join(_MACHINE) + ")")

@@ -8,6 +8,8 @@ from script.rules.file import File, Problem
 
 # The loops beyond which nobody could handle an error; they record it.
 OUTERMOST = {
+    "src/firsthand/agent/http/routes.py",
+    "src/firsthand/agent/runs/loop.py",
     "src/firsthand/cli/main.py",
     "src/firsthand/hub/db/engine.py",
     "src/firsthand/hub/instances/lifecycle.py",
