@@ -35,7 +35,8 @@ async def ask(hub: SandboxProvider, sandbox_id: SandboxId, path: str = "/") -> o
                     async with session.get(f"http://agent{path}") as answer:
                         return await answer.json()
                 except aiohttp.ClientConnectionError:
-                    assert await hub.state(sandbox_id) is SandboxState.RUNNING
+                    state = await hub.state(sandbox_id)
+                    assert state is SandboxState.RUNNING, await hub.read_log(sandbox_id)
                     await anyio.lowlevel.checkpoint()
 
 

@@ -24,6 +24,7 @@ GATEWAY_INSIDE = PurePosixPath("/run/gateway")
 GATEWAY_SOCKET_NAME = "s"
 
 _UID_INSIDE = "65534"
+_TMP = "/tmp"  # noqa: S108 - the sandbox's own, nobody else's
 _TMP_BYTES = 64 * 1024 * 1024
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 # The system's libraries and the few programs that start the agent. Where the host has symbolic
@@ -31,7 +32,7 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/bin", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
-    "HOME": "/tmp",  # noqa: S108 - the sandbox's own, nobody else's
+    "HOME": _TMP,
     "LANG": "C.UTF-8",
     "TZ": "UTC",
     # Each arena reserves address space, of which a sandbox has a bounded amount.
@@ -149,7 +150,7 @@ def _file_tree(binds: Sequence[_Bind], *, inner: bool) -> list[str]:
     """Folders first: bubblewrap would make the missing ones for their owner alone."""
     parents = {parent for bind in binds for parent in PurePosixPath(bind.target).parents}
     words: list[str] = []
-    for parent in sorted(parents - {PurePosixPath("/")}):
+    for parent in sorted(parents - {PurePosixPath("/"), PurePosixPath(_TMP)}):
         words += ["--perms", "0755", "--dir", str(parent)]
     for bind in binds:
         words += bind.words(inner=inner)
@@ -163,10 +164,10 @@ def _become_stranger(programs: Programs, uid: int, binds: Sequence[_Bind]) -> li
     return [
         programs.bwrap,
         "--die-with-parent",
-        *_file_tree(binds, inner=False),
         # The inner bubblewrap works with both of these, and hides them again.
-        *("--perms", "0755", "--dir", "/tmp"),  # noqa: S108
+        *("--perms", "0755", "--dir", _TMP),
         *("--dev-bind", "/proc", "/proc"),
+        *_file_tree(binds, inner=False),
         "--",
         programs.setpriv,
         *("--reuid", str(uid), "--regid", str(uid), "--clear-groups"),
@@ -186,11 +187,12 @@ def _inner(programs: Programs, places: Places, binds: Sequence[_Bind], *, inner:
         *("--uid", _UID_INSIDE, "--gid", _UID_INSIDE),
         *("--cap-drop", "ALL"),
         *("--hostname", "sandbox"),
-        *_file_tree(binds, inner=inner),
         *("--proc", "/proc"),
-        *("--size", str(_TMP_BYTES), "--tmpfs", "/tmp"),  # noqa: S108
+        # Before the rest: Python may well be installed somewhere below /tmp.
+        *("--size", str(_TMP_BYTES), "--tmpfs", _TMP),
+        *_file_tree(binds, inner=inner),
         *("--remount-ro", "/"),
-        *("--chdir", "/tmp"),  # noqa: S108
+        *("--chdir", _TMP),
         "--clearenv",
         *environment,
         *("--seccomp", str(places.seccomp_fd)),
