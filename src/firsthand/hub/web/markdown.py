@@ -4,7 +4,7 @@ What a model or a repository wrote can produce text, the elements listed here, a
 http, https and mailto; nothing else, checked a second time by the sanitiser.
 """
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -48,6 +48,7 @@ class CitationNumbers:
     """Numbers from 1 in the order of first mention; the same lines keep their number."""
 
     anchor: str
+    names: tuple[str, ...] = ()
     seen: dict[CitationKey, int] = field(default_factory=dict[CitationKey, int])
 
     def number(self, key: CitationKey) -> int:
@@ -58,8 +59,9 @@ class CitationNumbers:
 @dataclass(slots=True)
 class _Env:
     numbers: CitationNumbers
-    marks: dict[str, Mapping[int, CitationMark]] = field(
-        default_factory=dict[str, Mapping[int, CitationMark]]
+    # By inline text: one paragraph is asked about at each of its brackets.
+    marks: dict[str, Sequence[CitationMark]] = field(
+        default_factory=dict[str, Sequence[CitationMark]]
     )
 
 
@@ -79,19 +81,24 @@ def render_answer(text: str, numbers: CitationNumbers) -> Markup:
 def _citation_rule(state: StateInline, silent: bool) -> bool:
     if state.src[state.pos] != "[":
         return False
+    close = state.src.find("]", state.pos, state.posMax)
+    if close < 0:
+        return False
     env = cast("_Env", state.env["firsthand"])
-    marks = env.marks.get(state.src)
-    if marks is None:
-        marks = {mark.start: mark for mark in find_citations(state.src)}
-        env.marks[state.src] = marks
-    mark = marks.get(state.pos)
-    if mark is None:
+    found = [mark for mark in _marks(state.src, env) if state.pos <= mark.start <= close]
+    if not found:
         return False
     if not silent:
-        token = state.push("citation", "", 0)
-        token.meta = {"mark": mark}
-    state.pos = mark.end
+        for mark in found:
+            state.push("citation", "", 0).meta = {"mark": mark}
+    state.pos = close + 1
     return True
+
+
+def _marks(text: str, env: _Env) -> Sequence[CitationMark]:
+    if text not in env.marks:
+        env.marks[text] = find_citations(text, env.numbers.names)
+    return env.marks[text]
 
 
 class _Renderer(RendererHTML):

@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,17 +20,20 @@ STATIC = files("firsthand.hub.web") / "static"
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """Renders a template of `templates/` to a string."""
+    """Renders a template of `templates/` to a string. `version` changes with our static files."""
 
     environment: Environment
+    version: str
 
     def page(self, template: str, context: Mapping[str, object]) -> str:
         """Return the rendered template; a name that the context lacks is a defect and raises."""
         return self.environment.get_template(template).render(context)
 
 
-def make_renderer(clock: Clock, static: Traversable = STATIC) -> Renderer:
-    """Build the environment once, at start."""
+@lru_cache(maxsize=8)
+def make_renderer(clock: Clock) -> Renderer:
+    """Build the environment, once for each clock."""
+    static = STATIC
     environment = Environment(
         loader=PackageLoader("firsthand.hub.web", "templates"),
         autoescape=True,
@@ -37,6 +42,10 @@ def make_renderer(clock: Clock, static: Traversable = STATIC) -> Renderer:
         lstrip_blocks=True,
     )
     icons = _Icons(static)
+    addresses = _Addresses(static)
+    version = hashlib.sha256(
+        "".join(map(addresses.address, ("app.css", "tokens.css", "app.js"))).encode()
+    ).hexdigest()[:12]
 
     def age(moment: datetime) -> str:
         return words.age(moment, clock())
@@ -54,10 +63,10 @@ def make_renderer(clock: Clock, static: Traversable = STATIC) -> Renderer:
         line_range=words.line_range,
         short_commit=words.short_commit,
     )
-    environment.globals.update(  # pyright: ignore[reportUnknownMemberType] # jinja's globals are untyped
-        asset=_Addresses(static).address, icon_svg=icons.icon, mark=icons.mark
-    )
-    return Renderer(environment)
+    # Jinja's own type of its globals knows only what it comes with.
+    names = cast("dict[str, object]", environment.globals)
+    names.update(asset=addresses.address, version=version, icon_svg=icons.icon, mark=icons.mark)
+    return Renderer(environment, version)
 
 
 class _Icons:

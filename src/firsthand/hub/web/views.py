@@ -46,6 +46,7 @@ class InstanceView:
     can_wake: bool
     can_stop: bool
     can_retry: bool
+    can_provision: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class TurnView:
 
     run_id: str
     question: str
+    again: bool  # the turn before it was an attempt at the same question
     asked_at: datetime
     running: bool
     work: WorkView

@@ -62,7 +62,7 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 
 
 def line_range(start: int, end: int) -> str:
-    """Return `10` or `10–20`."""
+    """Return one line's number, or two with an en dash between."""
     return str(start) if start == end else f"{start}\N{EN DASH}{end}"
 
 
