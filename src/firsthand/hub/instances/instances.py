@@ -18,7 +18,8 @@ from firsthand.hub.instances.instance import (
     describe,
     may_begin,
 )
-from firsthand.hub.instances.lifecycle import Lifecycle, Surroundings
+from firsthand.hub.instances.lifecycle import Lifecycle
+from firsthand.hub.instances.surroundings import Surroundings
 from firsthand.hub.sandboxes.provider import AgentEndpoint, SandboxState
 
 # A provision and a stop that were under way, and a wake of our own, with room.

@@ -9,19 +9,14 @@ and the last move succeeds only while the instance still is in the generation it
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
 
-from firsthand.hub.clock import Clock
-from firsthand.hub.db.engine import Database
 from firsthand.hub.errors import Unavailable
-from firsthand.hub.feeds import Feeds
 from firsthand.hub.feeds.topics import instance_topic, user_topic
 from firsthand.hub.ids import InstanceId, SandboxId, new_sandbox_id
 from firsthand.hub.instances import store
@@ -35,14 +30,14 @@ from firsthand.hub.instances.instance import (
     Step,
     may_begin,
 )
+from firsthand.hub.instances.surroundings import Surroundings
+from firsthand.hub.instances.walk import Superseded, Walk
 from firsthand.hub.sandboxes.provider import (
     SandboxFailed,
-    SandboxLimits,
-    SandboxProvider,
     SandboxSpec,
     SandboxState,
 )
-from firsthand.hub.workflows import StepFailed, StepLimit, Workflows, run_step
+from firsthand.hub.workflows import StepFailed, StepLimit, run_step
 
 T = TypeVar("T")
 
@@ -91,44 +86,6 @@ _WAY_OUT = "Try again; if it fails again, reset the instance."
 _PROBE_PAUSE = 0.002
 _PROBE_PAUSE_MAX = 0.05
 _PROBES_PER_LOOK = 16
-
-
-class GatewayDoor(Protocol):
-    """Where a sandbox reaches the model: a socket that the hub serves."""
-
-    async def serve(self, sandbox_id: SandboxId, socket: Path) -> None:
-        """Listen there; does nothing if already listening."""
-        ...
-
-    async def unserve(self, sandbox_id: SandboxId) -> None:
-        """Stop listening."""
-        ...
-
-
-class Superseded(Exception):
-    """Someone moved the instance meanwhile; the operation ends without a word."""
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxSettings:
-    """What every new sandbox is given."""
-
-    limits: SandboxLimits = field(default_factory=SandboxLimits)
-    # Longer than the reconciler's round, which is a word from the hub.
-    agent_idle_limit: timedelta = timedelta(minutes=15)
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What instances work with."""
-
-    db: Database
-    feeds: Feeds
-    provider: SandboxProvider
-    workflows: Workflows
-    clock: Clock
-    gateway: GatewayDoor
-    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
 
 
 class Lifecycle:
@@ -200,7 +157,7 @@ class Lifecycle:
         return await self._move(
             instance,
             InstanceState.ERROR,
-            {**_ended(_Walk(self._around, instance)), "error_message": message},
+            {**_ended(Walk(self._around, instance)), "error_message": message},
         )
 
     async def note_dead(self, instance: Instance) -> bool:
@@ -255,13 +212,13 @@ class Lifecycle:
         operation: Operation,
         instance_id: InstanceId,
         generation: int,
-        carry_out: "Callable[[_Walk, SandboxId], Awaitable[None]]",
+        carry_out: "Callable[[Walk, SandboxId], Awaitable[None]]",
     ) -> None:
         async with self.alone(instance_id):
             instance = await self._around.db.read(lambda c: store.get(c, instance_id))
             if instance.generation != generation or _CARRIED_BY.get(instance.state) != operation:
                 return
-            walk = _Walk(self._around, instance)
+            walk = Walk(self._around, instance)
             sandbox_id = instance.sandbox_id
             try:
                 if sandbox_id is None:
@@ -276,18 +233,18 @@ class Lifecycle:
                 _log.exception("operation failed", operation=operation, instance=instance_id)
                 await self._fail(operation, walk, StepFailed(walk.step, repr(error)))
 
-    async def _set_up(self, walk: "_Walk", sandbox_id: SandboxId) -> None:
+    async def _set_up(self, walk: "Walk", sandbox_id: SandboxId) -> None:
         provider = self._around.provider
         spec = self._spec(walk.instance, sandbox_id)
         await walk.take(_FIRST_STEP[Operation.PROVISION], lambda: provider.create(spec), _MAKE)
         await self._start_agent(walk, sandbox_id)
         await self._finish_running(walk, sandbox_id, {"provisioned_at": self._around.clock()})
 
-    async def _wake_up(self, walk: "_Walk", sandbox_id: SandboxId) -> None:
+    async def _wake_up(self, walk: "Walk", sandbox_id: SandboxId) -> None:
         await self._start_agent(walk, sandbox_id)
         await self._finish_running(walk, sandbox_id, {})
 
-    async def _start_agent(self, walk: "_Walk", sandbox_id: SandboxId) -> None:
+    async def _start_agent(self, walk: "Walk", sandbox_id: SandboxId) -> None:
         provider = self._around.provider
 
         async def start() -> None:
@@ -299,7 +256,7 @@ class Lifecycle:
         await walk.take(_FIRST_STEP[Operation.WAKE], start, _START)
 
     async def _finish_running(
-        self, walk: "_Walk", sandbox_id: SandboxId, also: dict[str, Any]
+        self, walk: "Walk", sandbox_id: SandboxId, also: dict[str, Any]
     ) -> None:
         provider = self._around.provider
 
@@ -317,7 +274,7 @@ class Lifecycle:
         }
         await self._finish(walk, InstanceState.RUNNING, also)
 
-    async def _shut_down(self, walk: "_Walk", sandbox_id: SandboxId) -> None:
+    async def _shut_down(self, walk: "Walk", sandbox_id: SandboxId) -> None:
         provider = self._around.provider
 
         async def stop() -> None:
@@ -363,11 +320,11 @@ class Lifecycle:
         if await self._around.provider.state(sandbox_id) is not SandboxState.RUNNING:
             raise SandboxFailed("the agent ended before it answered.")
 
-    async def _finish(self, walk: "_Walk", to: InstanceState, also: dict[str, Any]) -> None:
+    async def _finish(self, walk: "Walk", to: InstanceState, also: dict[str, Any]) -> None:
         also = {**_ended(walk), **also}
         await self._move(walk.instance, to, also)
 
-    async def _fail(self, operation: Operation, walk: "_Walk", failure: StepFailed) -> None:
+    async def _fail(self, operation: Operation, walk: "Walk", failure: StepFailed) -> None:
         """Undo what the operation left, and say which step failed, why, and what to do."""
         sandbox_id = walk.instance.sandbox_id
         also = _ended(walk)
@@ -432,53 +389,7 @@ class Lifecycle:
         self._around.feeds.publish([instance_topic(instance.id), user_topic(instance.user_id)])
 
 
-class _Walk:
-    """The steps of one operation as people see them: marked when begun, timed when ended."""
-
-    def __init__(self, around: Surroundings, instance: Instance) -> None:
-        self._around = around
-        self.instance = instance
-        self._steps = list(instance.steps)
-
-    @property
-    def step(self) -> str:
-        """The step under way or last ended."""
-        return self._steps[-1].name if self._steps else ""
-
-    async def take(self, name: str, work: Callable[[], Awaitable[T]], limit: StepLimit) -> T:
-        """Do one step. Raises `StepFailed`, or `Superseded` if the instance was moved."""
-        if self.step == name:
-            # Marked by the move that began the operation, or before a crash.
-            return await run_step(name, work, limit, retry_on=(Unavailable,))
-        self._steps = [*self.ended(), Step(name=name, started_at=self._around.clock())]
-        # The world need not wait for the mark.
-        mark = asyncio.create_task(self._mark())
-        try:
-            return await run_step(name, work, limit, retry_on=(Unavailable,))
-        finally:
-            if not await mark:
-                raise Superseded
-
-    async def _mark(self) -> bool:
-        instance, steps = self.instance, self._steps
-        won = await self._around.db.write(
-            lambda c: store.mark_step(c, instance.id, instance.generation, steps)
-        )
-        self._around.feeds.publish([instance_topic(instance.id)])
-        return won
-
-    def ended(self) -> list[Step]:
-        """Return the steps with the last one ended."""
-        now = self._around.clock()
-        return [
-            step
-            if step.ended_at
-            else Step(name=step.name, started_at=step.started_at, ended_at=now)
-            for step in self._steps
-        ]
-
-
-def _ended(walk: _Walk) -> dict[str, Any]:
+def _ended(walk: Walk) -> dict[str, Any]:
     return {"step": None, "steps": store.encode_steps(walk.ended())}
 
 

@@ -17,7 +17,8 @@ from firsthand.hub.errors import Unavailable
 from firsthand.hub.ids import SandboxId
 from firsthand.hub.instances import store
 from firsthand.hub.instances.instance import Instance, InstanceState, Operation
-from firsthand.hub.instances.lifecycle import OPERATION_LIMIT, Lifecycle, Surroundings
+from firsthand.hub.instances.lifecycle import OPERATION_LIMIT, Lifecycle
+from firsthand.hub.instances.surroundings import Surroundings
 from firsthand.hub.sandboxes.provider import SandboxState
 from firsthand.hub.workflows import StepFailed, StepLimit
 
@@ -97,6 +98,10 @@ class Reconciler:
     async def _repair(self, instance: Instance, real: Mapping[SandboxId, SandboxState]) -> None:
         if instance.is_passing:
             await self._carry_on(instance)
+            return
+        if instance.state is InstanceState.UNPROVISIONED:
+            # Their user has just come; nobody need ask for it.
+            await self._lifecycle.begin(Operation.PROVISION, instance)
             return
         sandbox_id = instance.sandbox_id
         if sandbox_id is None:

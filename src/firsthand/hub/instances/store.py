@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, exists, select, update
+from sqlalchemy import Connection, RowMapping, exists, insert, select, update
 
 from firsthand.hub.db.schema import instances, runs
 from firsthand.hub.errors import NotFound
 from firsthand.hub.identity.principal import Principal
-from firsthand.hub.ids import InstanceId, SandboxId, UserId
+from firsthand.hub.ids import InstanceId, SandboxId, UserId, new_instance_id
 from firsthand.hub.instances.instance import (
     MOVES,
     Instance,
@@ -25,6 +25,24 @@ _UNFINISHED_RUNS = (RunState.QUEUED, RunState.STARTING, RunState.RUNNING)
 
 class IllegalMove(AssertionError):
     """The table of moves has no such move: a defect of the caller, not a lost race."""
+
+
+def add_instance(
+    connection: Connection, user_id: UserId, now: datetime, *, runtime: str = "native"
+) -> InstanceId:
+    """Give a new user their instance, in the transaction that makes the user."""
+    instance_id = new_instance_id()
+    connection.execute(
+        insert(instances).values(
+            id=instance_id,
+            user_id=user_id,
+            state=InstanceState.UNPROVISIONED,
+            runtime=runtime,
+            state_changed_at=now,
+            created_at=now,
+        )
+    )
+    return instance_id
 
 
 def get_own(connection: Connection, principal: Principal) -> Instance:

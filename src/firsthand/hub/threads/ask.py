@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 from sqlalchemy import Connection
@@ -22,7 +21,6 @@ from firsthand.hub.feeds.topics import run_topic, thread_topic, user_topic
 from firsthand.hub.identity.principal import Principal, Scope
 from firsthand.hub.ids import (
     MessageId,
-    ProjectId,
     RunId,
     ThreadId,
     new_message_id,
@@ -30,7 +28,9 @@ from firsthand.hub.ids import (
     new_thread_id,
 )
 from firsthand.hub.instances import store as instances_store
+from firsthand.hub.projects import store as projects_store
 from firsthand.hub.threads import store
+from firsthand.hub.threads.choice import choose_sources
 from firsthand.hub.threads.message import Message, Speaker
 from firsthand.hub.threads.run import AskedSource, Run
 from firsthand.hub.threads.thread import Thread, title_from
@@ -38,8 +38,6 @@ from firsthand.hub.workflows import Workflows
 from firsthand.protocol.events import SessionStarted
 from firsthand.protocol.limits import QUESTION_CHARS, RESOURCES_PER_QUESTION
 from firsthand.protocol.questions import ModelChoice, RunState
-from firsthand.sources.errors import InvalidSource
-from firsthand.sources.source import parse_source
 
 RUN_WORKFLOW = "run"
 _KEY_CHARS = 200
@@ -51,31 +49,12 @@ def workflow_of(run_id: RunId) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectSources:
-    """A project as a question sees it: its named sources in their order."""
-
-    project_id: ProjectId
-    sources: tuple[AskedSource, ...]
-
-
-class Catalogue(Protocol):
-    """What a principal's projects hold."""
-
-    def sources_of(
-        self, connection: Connection, principal: Principal, project: str | None
-    ) -> ProjectSources:
-        """Return a project by name or id, the default one for `None`. Raises `NotFound`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
 class AskParts:
     """What asking works with."""
 
     db: Database
     feeds: Feeds
     workflows: Workflows
-    catalogue: Catalogue
     clock: Clock
     model_for: Callable[[], ModelChoice]
     # Whether a question may name a folder of this machine.
@@ -225,54 +204,30 @@ class Ask:
         self, connection: Connection, principal: Principal, question: _Question, now: datetime
     ) -> tuple[Thread, tuple[AskedSource, ...]]:
         """Find or make the thread, and fix what is to be read."""
-        catalogue = self._parts.catalogue
         if question.thread_id is not None:
             thread = store.get_thread(connection, principal, question.thread_id)
             _refuse_while_answering(connection, thread.id)
-            contents = catalogue.sources_of(connection, principal, thread.project_id)
-            return thread, self._choose(question.resources, contents)
-        contents = catalogue.sources_of(connection, principal, question.project)
-        thread = Thread(
-            id=new_thread_id(),
-            user_id=principal.user_id,
-            project_id=contents.project_id,
-            title=title_from(question.text),
-            created_at=now,
-            updated_at=now,
+            project_id = thread.project_id
+        else:
+            thread = None
+            project_id = projects_store.get_project(connection, principal, question.project).id
+        present = projects_store.list_resources(connection, principal, project_id)
+        sources = choose_sources(
+            question.resources,
+            [resource.spec for resource in present],
+            allow_local=self._parts.allow_local,
         )
-        sources = self._choose(question.resources, contents)
-        store.add_thread(connection, thread)
-        return thread, sources
-
-    def _choose(self, wanted: tuple[str, ...], contents: ProjectSources) -> tuple[AskedSource, ...]:
-        if not wanted and not contents.sources:
-            raise BadInput(
-                "There is nothing to read yet.",
-                hint="Add a repository or a package to the project, or name one in the question.",
+        if thread is None:
+            thread = Thread(
+                id=new_thread_id(),
+                user_id=principal.user_id,
+                project_id=project_id,
+                title=title_from(question.text),
+                created_at=now,
+                updated_at=now,
             )
-        if not wanted:
-            return _bounded(contents.sources)
-        named = {source.name: source for source in contents.sources}
-        chosen: dict[str, AskedSource] = {}
-        for text in dict.fromkeys(wanted):
-            source = named.get(text) or self._one_off(text, taken={*named, *chosen})
-            chosen[source.name] = source
-        return _bounded(tuple(chosen.values()))
-
-    def _one_off(self, text: str, *, taken: set[str]) -> AskedSource:
-        try:
-            source = parse_source(text, allow_local=self._parts.allow_local)
-        except InvalidSource as error:
-            raise BadInput(
-                f"“{text[:80]}” is neither a resource of this project nor a source: "
-                f"{error.message}",
-                hint=error.hint,
-            ) from error
-        name, number = source.suggested_name, 1
-        while name in taken:
-            number += 1
-            name = f"{source.suggested_name[:60]}-{number}"
-        return AskedSource(name=name, kind=source.kind, location=source.location, ref=source.ref)
+            store.add_thread(connection, thread)
+        return thread, sources
 
 
 def _checked(
@@ -294,16 +249,6 @@ def _checked(
     if key is not None and not (0 < len(key) <= _KEY_CHARS and key.isprintable()):
         raise BadInput(f"An idempotency key has 1 to {_KEY_CHARS} printable characters.")
     return _Question(text, thread_id, tuple(resources), project, key)
-
-
-def _bounded(sources: tuple[AskedSource, ...]) -> tuple[AskedSource, ...]:
-    if len(sources) > RESOURCES_PER_QUESTION:
-        raise BadInput(
-            f"A question may read at most {RESOURCES_PER_QUESTION} resources; "
-            f"the project has {len(sources)}.",
-            hint="Name those that the question is about.",
-        )
-    return sources
 
 
 def _refuse_while_answering(connection: Connection, thread_id: ThreadId) -> None:

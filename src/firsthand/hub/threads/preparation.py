@@ -6,8 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+from firsthand.hub.errors import Unavailable
 from firsthand.hub.threads.run import AskedSource
 from firsthand.protocol.questions import CheckoutRef
+from firsthand.sources.errors import SourceError
 from firsthand.sources.progress import Progress
 from firsthand.sources.source import Source, SourceKind
 from firsthand.sources.store import Checkout
@@ -16,6 +18,16 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 Say = Callable[[str], None]
+
+
+class SourceUnavailable(Unavailable):
+    """A source of the question cannot be had; `tag` names the kind of error of `sources`."""
+
+    title = "A source cannot be had"
+
+    def __init__(self, name: str, error: SourceError) -> None:
+        super().__init__(f"{name}: {error.message}", hint=error.hint)
+        self.tag = type(error).__name__
 
 
 class Checkouts(Protocol):
@@ -87,15 +99,18 @@ async def check_out_all(
     max_age: timedelta | None,
     say: Say,
 ) -> tuple[CheckoutRef, ...]:
-    """Check all sources out at the same time. Raises the first `SourceError`."""
+    """Check all sources out at the same time. Raises `SourceUnavailable`."""
 
     async def one(asked: AskedSource) -> CheckoutRef:
         source = Source(SourceKind(asked.kind), asked.location, asked.ref)
-        made = await checkouts.checkout(
-            source,
-            max_age=max_age,
-            progress=lambda progress: say(f"{asked.name}: {progress.step}"),
-        )
+        try:
+            made = await checkouts.checkout(
+                source,
+                max_age=max_age,
+                progress=lambda progress: say(f"{asked.name}: {progress.step}"),
+            )
+        except SourceError as error:
+            raise SourceUnavailable(asked.name, error) from error
         return _ref(asked, source, made, path_inside)
 
     try:

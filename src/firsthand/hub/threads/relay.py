@@ -28,12 +28,17 @@ from firsthand.hub.sandboxes.provider import AgentEndpoint
 from firsthand.hub.threads import store
 from firsthand.hub.threads.ask import RUN_WORKFLOW, workflow_of
 from firsthand.hub.threads.history import turns_of
-from firsthand.hub.threads.preparation import Checkouts, Narrator, check_out_all, together
+from firsthand.hub.threads.preparation import (
+    Checkouts,
+    Narrator,
+    SourceUnavailable,
+    check_out_all,
+    together,
+)
 from firsthand.hub.threads.run import Run
 from firsthand.hub.workflows import Workflows
 from firsthand.protocol.events import Done, NumberedEvent, RunEvent, RunFailed, StatusChanged
 from firsthand.protocol.questions import CheckoutRef, RunRequest, RunState
-from firsthand.sources.errors import SourceError
 
 _log = structlog.get_logger("firsthand.relay")
 
@@ -102,8 +107,8 @@ class Relay:
         run_id = RunId(raw_id)
         try:
             end = await self._answer_or_stop(run_id)
-        except SourceError as error:
-            end = RunFailed(error_tag=type(error).__name__, message=error.message, hint=error.hint)
+        except SourceUnavailable as error:
+            end = RunFailed(error_tag=error.tag, message=error.detail, hint=error.hint)
         except FirsthandError as error:
             end = RunFailed(error_tag=type(error).__name__, message=error.detail, hint=error.hint)
         except Exception:  # noqa: BLE001 - recorded
@@ -284,16 +289,17 @@ class Relay:
         try:
             while True:
                 await arrived.wait()
+                # Whether there is more to come must be known before what came is taken.
+                over = reader.done()
                 arrived.clear()
                 group = waiting.copy()
                 waiting.clear()
-                if group:
-                    if await self._store(run_id, group):
-                        return
-                    await asyncio.sleep(_GROUP_SECONDS)
-                elif reader.done():
+                if group and await self._store(run_id, group):
+                    return
+                if over:
                     reader.result()
                     raise AgentGone("The agent's answer has no end.")
+                await asyncio.sleep(_GROUP_SECONDS)
         finally:
             await _cancel(reader)
 

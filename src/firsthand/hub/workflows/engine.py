@@ -101,6 +101,8 @@ class Workflows:
                 "log_level": "CRITICAL",
                 "console_log_level": "CRITICAL",
                 "enable_otlp": False,
+                # Its listener sleeps this long before it sees a shutdown; it has nothing to look at.
+                "notification_listener_polling_interval_sec": 0.1,
             }
         )
 
