@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import os
+import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -29,9 +31,9 @@ _SOCKET_PATH_BYTES: Final = 107
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How an agent is started."""
+    """How an agent is started. `socket` is a path, or a descriptor that already listens."""
 
-    socket: Path
+    socket: Path | int
     gateway: str | None
     checkouts: Path | None
     idle_seconds: float
@@ -68,10 +70,8 @@ class Agent:
 
     async def serve(self) -> None:
         """Serve until stopped or left alone."""
-        path = self._options.socket
-        server = await asyncio.start_unix_server(self._connected, path)
-        path.chmod(0o600)
-        log(f"listening on {path}")
+        server = await self._listen()
+        log(f"listening on {self._options.socket}")
         waiting = {
             asyncio.create_task(self._stop.wait()),
             asyncio.create_task(self._until_idle()),
@@ -80,12 +80,22 @@ class Agent:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             server.close()
-            path.unlink(missing_ok=True)
+            if isinstance(self._options.socket, Path):
+                self._options.socket.unlink(missing_ok=True)
             await self._runs.close()
             for task in waiting:
                 task.cancel()
             await self._close_connections()
         log("stopped")
+
+    async def _listen(self) -> asyncio.Server:
+        where = self._options.socket
+        if isinstance(where, int):
+            given = socket.socket(fileno=where)
+            return await asyncio.start_unix_server(self._connected, sock=given)
+        server = await asyncio.start_unix_server(self._connected, where)
+        where.chmod(0o600)
+        return server
 
     async def _close_connections(self) -> None:
         # Readers of a run that has just ended get its last event first.
@@ -143,14 +153,18 @@ def log(line: str) -> None:
 def parse_options(arguments: Sequence[str]) -> Options:
     """Read the command line; wrong use ends the process with status 2."""
     parser = argparse.ArgumentParser(prog="python -m firsthand.agent", description=__doc__)
-    parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
+    parser.add_argument(
+        "--socket", required=True, help="Unix socket to listen on, or fd:N if inherited"
+    )
     parser.add_argument("--gateway", help="Unix socket or URL of the model gateway")
     parser.add_argument("--checkouts", type=Path, help="folder of the checkouts")
     parser.add_argument("--idle-seconds", type=float, default=0.0, help="0 never ends by itself")
     given = parser.parse_args(arguments)
+    descriptor = re.fullmatch(r"fd:(\d+)", given.socket)
+    where = int(descriptor[1]) if descriptor else Path(given.socket)
     if len(os.fsencode(given.socket)) > _SOCKET_PATH_BYTES:
         parser.error(f"--socket: a path of at most {_SOCKET_PATH_BYTES} bytes")
-    return Options(given.socket, given.gateway, given.checkouts, given.idle_seconds)
+    return Options(where, given.gateway, given.checkouts, given.idle_seconds)
 
 
 async def run(options: Options) -> None:
