@@ -19,7 +19,7 @@ from firsthand.agent.http.server import Connection, Request, Response
 from firsthand.agent.runs.live import LiveRuns
 from firsthand.agent.runs.loop import Engine
 from firsthand.agent.tools.search import SearchIndexes
-from firsthand.protocol.questions import Dialect, RunRequest
+from firsthand.protocol.questions import RunRequest
 
 if TYPE_CHECKING:
     from firsthand.agent.models.port import Model
@@ -37,18 +37,6 @@ class Options:
     gateway: str | None
     checkouts: Path | None
     idle_seconds: float
-
-
-def open_model(request: RunRequest, gateway: str | None) -> "Model":
-    """Return the model of a run; dialects are imported only when they are spoken."""
-    dialect = request.model.dialect
-    if dialect is Dialect.SCRIPTED:
-        from firsthand.agent.models.scripted import Scripted
-
-        return Scripted(request.model.model)
-    from firsthand.agent.models.extractive import Extractive
-
-    return Extractive()
 
 
 class Agent:
@@ -167,10 +155,21 @@ def parse_options(arguments: Sequence[str]) -> Options:
     return Options(where, given.gateway, given.checkouts, given.idle_seconds)
 
 
+def _open_model(request: RunRequest, gateway: str | None) -> "Model":
+    # Imported late, since an agent that only waits needs no model.
+    from firsthand.agent.models.choosing import open_model
+    from firsthand.agent.models.endpoint import ModelEndpoint
+
+    endpoint = None
+    if gateway is not None:
+        endpoint = ModelEndpoint.of_gateway(gateway, request.gateway_token)
+    return open_model(request.model, endpoint)
+
+
 async def run(options: Options) -> None:
     """Run an agent until it is stopped by a signal or left alone."""
     engine = Engine(
-        open_model=lambda request: open_model(request, options.gateway), indexes=SearchIndexes()
+        open_model=lambda request: _open_model(request, options.gateway), indexes=SearchIndexes()
     )
     agent = Agent(options, engine)
     loop = asyncio.get_running_loop()

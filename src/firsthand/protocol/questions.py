@@ -46,11 +46,15 @@ class Dialect(StrEnum):
 
 
 class ModelChoice(Message, frozen=True, kw_only=True):
-    """The model of a run. Keys are never part of it: the gateway knows them."""
+    """The model of a run. Keys are never part of it: the gateway knows them.
+
+    `effort` asks for reasoning: "low", "medium" or "high"; `None` leaves it to the model.
+    """
 
     dialect: Dialect
     provider: str
     model: str
+    effort: str | None = None
 
 
 class RunLimits(Message, frozen=True, kw_only=True):

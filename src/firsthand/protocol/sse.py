@@ -3,7 +3,7 @@
 Follows the WHATWG HTML standard, section 9.2 "Server-sent events".
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from dataclasses import dataclass
 
 from firsthand.protocol.events import NumberedEvent, encode_event, event_type
@@ -80,7 +80,7 @@ class EventStreamParser:
         return ServerSentEvent(event or "message", "\n".join(data), self._id)
 
 
-async def read_events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentEvent]:
+async def read_events(chunks: AsyncIterable[bytes]) -> AsyncGenerator[ServerSentEvent, None]:
     """Yield the events of a response body, however it was cut into chunks."""
     parser = EventStreamParser()
     async for chunk in chunks:

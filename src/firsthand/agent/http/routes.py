@@ -18,7 +18,7 @@ from firsthand.agent.tools.tool import ToolContext
 from firsthand.agent.tools.toolset import Toolset
 from firsthand.protocol.limits import QUESTION_CHARS, RESOURCES_PER_QUESTION
 from firsthand.protocol.message import Message
-from firsthand.protocol.questions import AgentProblem, CheckoutRef, RunRequest
+from firsthand.protocol.questions import CheckoutRef, RunRequest
 from firsthand.protocol.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, write_event
 
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
@@ -31,13 +31,6 @@ Route = Callable[[Request, str], Awaitable[Response]]
 class _ToolCallRequest(Message, frozen=True, kw_only=True):
     checkouts: tuple[CheckoutRef, ...]
     input: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
-
-
-class ToolAnswer(Message, frozen=True, kw_only=True):
-    """Answer of `POST /tools/{name}`: the text a model would read, and the same as data."""
-
-    output: str
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +173,10 @@ class RunRoutes:
             Checkouts(wanted.checkouts), self.engine.indexes, limits=self.engine.tool_limits
         )
         output = await Toolset(context).call(name, wanted.input)
-        return json_response(ToolAnswer(output=output.text, data=output.data))
+        return json_response({"output": output.text})
 
 
 async def _write_events(run: LiveRun, after: int) -> AsyncGenerator[bytes, None]:
     async for numbered in run.follow(after):
         yield write_event(numbered)
 
-
-__all__ = ["AgentProblem", "Routes", "RunRoutes", "ToolAnswer", "check_request", "problem"]

@@ -148,7 +148,7 @@ def _read_requests(places: Sequence[_Place]) -> list[ToolRequest]:
 
 
 def _best_places(searches: Sequence[ToolResult]) -> list[_Place]:
-    data = next((search.data for search in searches if search.data), {})
+    data = searches[0].data if searches else dict[str, Any]()
     passages = [_Place.of(entry) for entry in data.get("passages", [])]
     definitions = [_Place.of(entry) for entry in data.get("definitions", [])]
     chosen: list[_Place] = []

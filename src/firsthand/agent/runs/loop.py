@@ -86,13 +86,7 @@ class Answering:
     async def run(self) -> RunState:
         """Answer; return how it ended. Cancelling ends it as `CANCELLED`; nothing is raised."""
         try:
-            try:
-                async with asyncio.timeout(self._request.limits.max_seconds) as clock:
-                    await self._converse()
-            except TimeoutError:
-                if not clock.expired():
-                    raise
-                raise self._budget.out_of_time() from None
+            await self._converse_in_time()
             self._finish()
         except AgentError as error:
             return self._fail(RunState.FAILED, error.tag, error.message, error.hint)
@@ -104,6 +98,16 @@ class Answering:
             hint = "Ask again; the agent's log has the details."
             return self._fail(RunState.FAILED, "InternalError", message, hint)
         return RunState.SUCCEEDED
+
+    async def _converse_in_time(self) -> None:
+        clock = asyncio.timeout(self._request.limits.max_seconds)
+        try:
+            async with clock:
+                await self._converse()
+        except TimeoutError:
+            if clock.expired():
+                raise self._budget.out_of_time() from None
+            raise
 
     async def _converse(self) -> None:
         self._emit(self._meta())

@@ -9,7 +9,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from firsthand.agent.errors import ToolError
 
@@ -34,7 +34,7 @@ class Confined:
         self._fd = fd
         self.real = real
 
-    def __enter__(self) -> "Confined":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -126,9 +126,9 @@ def _show(
                 continue
             seen.add(key)
             mark = ":" if line.match else "-"
-            if len(matches) >= limit or not out.add(
-                f"{name}/{line.path}{mark}{line.number}{mark} {clip(line.text.strip(), _LINE_CHARS)}"
-            ):
+            said = clip(line.text.strip(), _LINE_CHARS)
+            shown_line = f"{name}/{line.path}{mark}{line.number}{mark} {said}"
+            if len(matches) >= limit or not out.add(shown_line):
                 break
             context.log.add(name, line.path, line.number, line.number)
             if line.match:

@@ -36,9 +36,19 @@ _NAME: Final = re.compile(
     r"|\b([A-Za-z]\w*)\(\)|\b([A-Z][a-z0-9]+(?:[A-Z]\w*)+|[a-z]+[A-Z]\w*)\b"
 )
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}")
-_COMMON: Final = frozenset(
-    ["about", "and", "any", "are", "can", "code", "does", "did", "for", "from", "get", "gets", "had", "has", "have", "how", "into", "its", "made", "make", "not", "one", "our", "out", "the", "that", "their", "them", "then", "there", "these", "they", "this", "use", "used", "uses", "using", "was", "were", "what", "when", "where", "which", "who", "why", "will", "with", "work", "works", "you", "your", "function", "class", "method", "file", "files", "implement", "implemented", "defined"]
+_FILES_WITH: Final = (
+    "--files-with-matches",
+    "--null",
+    "--ignore-case",
+    "--max-filesize=2M",
 )
+_COMMON_WORDS: Final = (
+    "about and any are can code does did for from get gets had has have how into its made make "
+    "not one our out the that their them then there these they this use used uses using was were "
+    "what when where which who why will with work works you your function class method file "
+    "files implement implemented defined"
+)
+_COMMON: Final = frozenset(_COMMON_WORDS.split())
 
 _PROPERTIES: Final = {
     "query": {"type": "string", "description": "a question, or words, or names from the code"},
@@ -178,11 +188,11 @@ async def _by_words(
         return []
     ref = places[0].checkout
     seconds = context.limits.seconds
+    targets = [f"./{place.path}" for place in places]
     files: Counter[str] = Counter()
     for word in words:
         result = await ripgrep.run(
-            ["--files-with-matches", "--null", "--ignore-case", "--max-filesize=2M"]
-            + [f"--regexp={quoted([word])}", "--", *(f"./{place.path}" for place in places)],
+            [*_FILES_WITH, f"--regexp={quoted([word])}", "--", *targets],
             Path(ref.path),
             seconds=seconds,
             max_bytes=4 * 1024 * 1024,
