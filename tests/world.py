@@ -125,7 +125,10 @@ def make_identity(
 async def open_world(
     folder: Path, *, on_new_user: NewUserHook | None = None
 ) -> AsyncGenerator[World]:
-    """Open the world in an empty folder. `on_new_user` makes what else a user must have."""
+    """Open the world in a folder, empty or left by another one.
+
+    `on_new_user` makes what else a user must have.
+    """
     clock, feeds = StandingClock(), Feeds()
     database = Database.open(database_url(folder))
     checkouts = InMemoryCheckouts(clock)
@@ -141,12 +144,7 @@ async def open_world(
         owner = await identity.by_session(
             await identity.use_owner_link(await identity.new_owner_link())
         )
-        people: list[Principal] = []
-        for name in ("Member", "Stranger"):
-            user = await identity.create_member(
-                owner, name=name, login=name.lower(), password=PASSWORD
-            )
-            people.append(user.as_principal())
+        people = [await _person(identity, owner, name) for name in ("Member", "Stranger")]
         yield World(
             folder=folder,
             clock=clock,
@@ -162,3 +160,12 @@ async def open_world(
     finally:
         await projects.close()
         await database.close()
+
+
+async def _person(identity: Identity, owner: Principal, name: str) -> Principal:
+    login = name.lower()
+    for user in await identity.list_users(owner):
+        if user.login == login:
+            return user.as_principal()
+    user = await identity.create_member(owner, name=name, login=login, password=PASSWORD)
+    return user.as_principal()

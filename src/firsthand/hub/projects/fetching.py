@@ -27,6 +27,8 @@ from firsthand.sources.store import Checkout
 _AT_ONCE = 4
 # Numbers that change faster than this tell a person nothing more.
 _PUBLISH_EVERY = timedelta(milliseconds=200)
+# What a fetch needs to end its processes when it is cancelled, with room.
+_CLOSE_SECONDS = 10
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -67,6 +69,7 @@ class Fetcher:
         if task is not None and not task.done():
             self._again[resource.id] = max_age
             return
+        self._report(resource, Progress("Waiting for other fetches"))
         task = asyncio.create_task(self._fetch(resource, max_age), name=f"fetch {resource.id}")
         self._tasks[resource.id] = task
         task.add_done_callback(lambda done: self._forget(resource, done))
@@ -99,10 +102,9 @@ class Fetcher:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
 
     async def _fetch(self, resource: Resource, max_age: timedelta | None) -> None:
-        self._report(resource, Progress("Waiting for other fetches"))
         async with self._slots:
             self._report(resource, Progress("Starting"))
             await self._fetch_now(resource, max_age)

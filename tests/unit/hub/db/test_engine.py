@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -203,14 +204,19 @@ anyio.run(main)
 @pytest.mark.requirement("HUB-12")
 async def test_what_was_committed_outlives_a_killed_process(tmp_path: Path) -> None:
     url = database_url(tmp_path)
+    told = await anyio.to_thread.run_sync(_write_until_killed, url)
+    database = Database.open(url)
+    assert told <= set(await database.read(_all))
+    assert await database.read(lambda c: c.execute(text("PRAGMA integrity_check")).scalar()) == "ok"
+    await database.close()
+
+
+def _write_until_killed(url: str) -> set[int]:
+    """Return every number that the killed process knew to be committed."""
     with subprocess.Popen(
         [sys.executable, "-c", _WRITER, url], stdout=subprocess.PIPE, text=True
     ) as writer:
         assert writer.stdout is not None
         told = {int(writer.stdout.readline()) for _ in range(100)}
         os.kill(writer.pid, signal.SIGKILL)
-        told |= {int(line) for line in writer.stdout if line.endswith("\n")}
-    database = Database.open(url)
-    assert told <= set(await database.read(_all))
-    assert await database.read(lambda c: c.execute(text("PRAGMA integrity_check")).scalar()) == "ok"
-    await database.close()
+        return told | {int(line) for line in writer.stdout if line.endswith("\n")}
