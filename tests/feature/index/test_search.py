@@ -75,7 +75,9 @@ def test_prefixes_confine_the_search(tree: Path, index: Path) -> None:
 
     assert paths == {"tests/test_sessions.py", "docs/quickstart.md"}
     assert search.search("send", path_prefixes=["src/pk"]) == []
-    assert search.search("send", path_prefixes=["src/pkg/adapters.py"])[0].symbol == "HTTPAdapter"
+    assert (
+        search.search("send", path_prefixes=["src/pkg/adapters.py"])[0].symbol == "HTTPAdapter.send"
+    )
 
 
 def test_odd_searches_give_an_empty_or_ordinary_answer(tree: Path, index: Path) -> None:

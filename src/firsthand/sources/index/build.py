@@ -11,6 +11,7 @@ import msgspec
 from firsthand.sources.index.analysis import WORDS, prepare, register
 from firsthand.sources.index.layout import FileRow, IndexFolder, IndexStats
 from firsthand.sources.index.parsing import ParsedFile, parse_all
+from firsthand.sources.index.passages import Passage
 from firsthand.sources.index.scan import list_files
 from firsthand.sources.index.symbols import Symbol
 
@@ -59,28 +60,16 @@ class _Writing:
         self._symbols = _writer(folder.symbols, symbols_schema())
 
     def add(self, file: ParsedFile) -> None:
-        from tantivy import Document
-
         number = len(self.rows)
         self.rows.append(FileRow(path=file.path, lines=file.lines, nature=file.nature))
         folders = folders_of(file.path)
         self._files.add_document(_file_document(file, number, folders))
         for passage in file.passages:
             self.counts["passages"] += 1
-            document = Document()
-            document.add_unsigned("file", number)
-            document.add_unsigned("start", passage.start_line)
-            document.add_unsigned("end", passage.end_line)
-            document.add_text("text", prepare(passage.text))
-            document.add_text("names", prepare(" ".join(passage.names)))
-            document.add_text("kind", passage.kind)
-            document.add_text("symbol", passage.symbol or "")
-            for prefix in folders:
-                document.add_text("folder", prefix)
-            self._passages.add_document(document)
+            self._passages.add_document(_passage_document(file, passage, number, folders))
         for symbol in file.symbols:
             self.counts["symbols"] += 1
-            self._symbols.add_document(_symbol_document(symbol, file.nature))
+            self._symbols.add_document(_symbol_document(symbol, number, folders))
 
     def finish(self) -> None:
         for writer in (self._passages, self._files, self._symbols):
@@ -94,18 +83,35 @@ def folders_of(path: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
-def _file_document(file: ParsedFile, number: int, folders: list[str]) -> "Document":
+def _part(number: int, start: int, end: int, folders: list[str]) -> "Document":
     from tantivy import Document
 
     document = Document()
     document.add_unsigned("file", number)
+    document.add_unsigned("start", start)
+    document.add_unsigned("end", end)
+    for folder in folders:
+        document.add_text("folder", folder)
+    return document
+
+
+def _passage_document(
+    file: ParsedFile, passage: Passage, number: int, folders: list[str]
+) -> "Document":
+    document = _part(number, passage.start_line, passage.end_line, folders)
+    document.add_text("text", prepare("\n".join((file.path, *passage.names, passage.text))))
+    document.add_text("kind", passage.kind)
+    document.add_text("symbol", passage.symbol or "")
+    return document
+
+
+def _file_document(file: ParsedFile, number: int, folders: list[str]) -> "Document":
+    document = _part(number, 1, file.lines, folders)
     document.add_text("path", prepare(file.path))
     document.add_text("names", prepare(" ".join(s.name for s in file.symbols)))
     document.add_text("documentation", prepare(documentation_of(file)))
     for passage in file.passages:
         document.add_text("text", prepare(passage.text))
-    for prefix in folders:
-        document.add_text("folder", prefix)
     return document
 
 
@@ -115,58 +121,63 @@ def documentation_of(file: ParsedFile) -> str:
     return "\n".join([beginning, *(s.docstring for s in file.symbols if s.docstring)])
 
 
-def _symbol_document(symbol: Symbol, nature: str) -> "Document":
-    from tantivy import Document
-
-    document = Document()
-    document.add_text("name", symbol.name.lower())
-    for suffix in folders_of(symbol.qualified_name.lower().replace(".", "/")[::-1]):
-        document.add_text("qualified", suffix[::-1].replace("/", "."))
-    document.add_text("words", prepare(symbol.qualified_name))
-    document.add_text("nature", nature)
+def _symbol_document(symbol: Symbol, number: int, folders: list[str]) -> "Document":
+    document = _part(number, symbol.start_line, symbol.end_line, folders)
+    document.add_text("name", symbol.name)
+    parts = symbol.qualified_name.lower().split(".")
+    for place in range(len(parts)):
+        document.add_text("qualified", ".".join(parts[place:]))
+    document.add_text("words", prepare(_description_of(symbol)))
     document.add_text("content", msgspec.json.encode(symbol).decode())
     return document
 
 
+def _description_of(symbol: Symbol) -> str:
+    """Return what names and describes a symbol; its name, said twice, counts for more."""
+    if symbol.kind == "variable":
+        return symbol.name
+    stem = symbol.path.rpartition("/")[2].rpartition(".")[0]
+    name = symbol.qualified_name
+    return "\n".join((stem, name, name, symbol.signature, symbol.docstring or ""))
+
+
 def passages_schema() -> "Schema":
     """Windows of text."""
-    from tantivy import SchemaBuilder
-
-    builder = SchemaBuilder()
-    builder.add_unsigned_field("file", stored=True, fast=True)
-    builder.add_unsigned_field("start", stored=True, fast=True)
-    builder.add_unsigned_field("end", stored=True, fast=True)
-    builder.add_text_field("text", tokenizer_name=WORDS)
-    builder.add_text_field("names", tokenizer_name=WORDS, index_option="freq")
+    builder = _schema_of_parts()
+    builder.add_text_field("text", tokenizer_name=WORDS, index_option="freq")
     builder.add_text_field("kind", stored=True, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("symbol", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("folder", tokenizer_name="raw", index_option="basic")
     return builder.build()
 
 
 def files_schema() -> "Schema":
     """Whole files, one document each."""
-    from tantivy import SchemaBuilder
-
-    builder = SchemaBuilder()
-    builder.add_unsigned_field("file", stored=True, fast=True)
+    builder = _schema_of_parts()
     for field in ("path", "names", "documentation", "text"):
         builder.add_text_field(field, tokenizer_name=WORDS, index_option="freq")
-    builder.add_text_field("folder", tokenizer_name="raw", index_option="basic")
     return builder.build()
 
 
 def symbols_schema() -> "Schema":
     """Definitions."""
-    from tantivy import SchemaBuilder
-
-    builder = SchemaBuilder()
+    builder = _schema_of_parts()
     builder.add_text_field("name", tokenizer_name="raw", index_option="basic")
     builder.add_text_field("qualified", tokenizer_name="raw", index_option="basic")
     builder.add_text_field("words", tokenizer_name=WORDS, index_option="freq")
-    builder.add_text_field("nature", stored=True, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("content", stored=True, tokenizer_name="raw", index_option="basic")
     return builder.build()
+
+
+def _schema_of_parts() -> "SchemaBuilder":
+    """Begin a schema with what every index has: its file, its lines, its folders."""
+    from tantivy import SchemaBuilder
+
+    builder = SchemaBuilder()
+    builder.add_unsigned_field("file", indexed=True, fast=True)
+    builder.add_unsigned_field("start", fast=True)
+    builder.add_unsigned_field("end", fast=True)
+    builder.add_text_field("folder", tokenizer_name="raw", index_option="basic")
+    return builder
 
 
 def _writer(path: Path, schema: "Schema") -> "IndexWriter":
