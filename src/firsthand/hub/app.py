@@ -1,0 +1,157 @@
+"""The hub as a program: one port, one data folder, all entrances in one application."""
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from firsthand.hub.api.problems import problem, problem_of, status_of
+from firsthand.hub.api.routes import api_routes
+from firsthand.hub.errors import FirsthandError, SettingsError
+from firsthand.hub.presence import announce, claim_folder
+from firsthand.hub.settings import Settings
+from firsthand.hub.web.routes import error_page, web_routes
+from firsthand.hub.web.security import web_middleware
+from firsthand.hub.wiring import Hub, open_hub
+
+# Open streams would hold a shutdown up for ever; their readers come back by themselves.
+_SHUTDOWN_SECONDS = 2
+
+log = structlog.get_logger(__name__)
+
+
+def make_app(hub: Hub) -> Starlette:
+    """Return the application over an open hub."""
+
+    async def expected(request: Request, error: Exception) -> Response:
+        assert isinstance(error, FirsthandError)
+        if _wants_page(request):
+            return error_page(hub.web, request, status_of(error), error)
+        return problem_of(error)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        known = FirsthandError(error.detail)
+        if _wants_page(request):
+            return error_page(hub.web, request, error.status_code, known)
+        return problem(error.status_code, error.detail, error.detail, headers=error.headers)
+
+    async def defect(request: Request, error: Exception) -> Response:
+        log.error("defect", path=request.url.path, exc_info=error)
+        told = FirsthandError(
+            "Something went wrong inside Firsthand.",
+            hint="Try again; if it happens again, the log of the hub says more.",
+        )
+        if _wants_page(request):
+            return error_page(hub.web, request, 500, told)
+        return problem(500, told.title, told.detail, told.hint)
+
+    return Starlette(
+        routes=[*api_routes(hub.api), *web_routes(hub.web)],
+        middleware=web_middleware(hub.web),
+        exception_handlers={
+            FirsthandError: expected,
+            HTTPException: refused,
+            Exception: defect,
+        },
+    )
+
+
+def _wants_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+def serve(settings: Settings, *, say: Callable[[str], None]) -> None:
+    """Run the hub until it is told to stop. Raises `SettingsError` for what keeps it from it.
+
+    Tells with `say` where it listens, and the link that signs the owner in while no password
+    is set.
+    """
+    _log_to_stderr()
+    with (
+        claim_folder(settings.data_dir),
+        _listen(settings) as listener,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(settings, listener, say))
+
+
+async def _serve(settings: Settings, listener: socket.socket, say: Callable[[str], None]) -> None:
+    url = settings.public_url or _url_of(settings, listener)
+    async with open_hub(settings, public_url=url) as hub:
+        announce(settings.data_dir, _url_of(settings, listener), hub.identity.new_local_token())
+        server = uvicorn.Server(
+            uvicorn.Config(
+                make_app(hub),
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            )
+        )
+        async with _greeting(hub, url, say):
+            await server.serve(sockets=[listener])
+
+
+@asynccontextmanager
+async def _greeting(hub: Hub, url: str, say: Callable[[str], None]) -> AsyncGenerator[None]:
+    say(f"Firsthand is running at {url}")
+    if not await hub.identity.owner_has_password():
+        token = await hub.identity.new_owner_link()
+        say(f"Sign in as the owner with this link (once): {url}/welcome?token={token}")
+    yield
+    say("Firsthand has stopped. Answers under way go on and are there at the next start.")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Bind the port before anything else is touched, so that a busy one is told at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"Port {settings.port} on {settings.host} is in use by another program.",
+                hint="Stop that program, or set FIRSTHAND_PORT to another port.",
+            ) from error
+        raise SettingsError(
+            f"FIRSTHAND_HOST={settings.host}, FIRSTHAND_PORT={settings.port}: cannot listen "
+            f"there: {error.strerror}.",
+            hint="Use an address of this machine and a port above 1023.",
+        ) from error
+    return listener
+
+
+def _url_of(settings: Settings, listener: socket.socket) -> str:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 - compared, not bound
+    port: int = listener.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _log_to_stderr() -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
