@@ -37,7 +37,7 @@ def test_what_the_project_needs_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = {re.split(r"[^A-Za-z0-9._-]", need)[0] for need in project["project"]["dependencies"]}
     locked = set(
-        re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements/runtime.txt").read_text(), re.MULTILINE)
+        re.findall(r"(?m)^([a-z0-9._-]+)==", (ROOT / "requirements/runtime.txt").read_text())
     )
     assert wanted <= locked
 

@@ -55,6 +55,7 @@ class Piped:
 
     def __init__(self) -> None:
         self._line = ProgressLine()
+        self._ends_in_line = False
 
     def progress(self, step: str) -> None:
         """Say what is going on."""
@@ -63,13 +64,15 @@ class Piped:
     def text(self, delta: str) -> None:
         """Pass it on at once."""
         self._line.clear()
+        self._ends_in_line = not delta.endswith("\n")
         sys.stdout.write(plain(delta))
         sys.stdout.flush()
 
     def end(self, citations: Sequence[Citation], resources: Sequence[AnsweredResource]) -> None:
         """End the answer's last line and list the sources."""
         self._line.clear()
-        sys.stdout.write("\n")
+        if self._ends_in_line:
+            sys.stdout.write("\n")
         for line in source_lines(citations, resources):
             sys.stdout.write(plain(line) + "\n")
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """`firsthand serve`: reads the settings and hands over to the hub."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from firsthand.cli.failures import translated
@@ -21,4 +22,5 @@ def serve(host: str | None, port: int | None, data_dir: Path | None) -> None:
         settings = load_settings(environ, Path.cwd())
         from firsthand.hub.app import serve as serve_hub
 
-        serve_hub(settings)
+        # Flushed, so that the owner's link is seen at once in a log, too.
+        serve_hub(settings, say=partial(print, flush=True))
