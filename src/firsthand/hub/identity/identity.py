@@ -9,12 +9,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
-
 from firsthand.hub.clock import Clock, utc_now
-from firsthand.hub.db.engine import Database
-from firsthand.hub.errors import Conflict, NotAllowed, NotSignedIn
+from firsthand.hub.db.engine import Connection, Database
+from firsthand.hub.errors import NotAllowed, NotSignedIn
 from firsthand.hub.identity import store
 from firsthand.hub.identity.passwords import Passwords
 from firsthand.hub.identity.principal import Principal, Role, Scope
@@ -196,7 +193,7 @@ class Identity:
             if user.role is Role.OWNER:
                 store.remove_unused_links(conn)
 
-        await self._write_unless_taken(change)
+        await self._database.write(change)
 
     async def create_member(
         self, principal: Principal, *, name: str, login: str, password: str
@@ -206,7 +203,7 @@ class Identity:
         plain, shown = check_login(login), check_name(name)
         hashed = await self._passwords.hash(check_password(password))
         user = User(new_user_id(), shown, plain, Role.MEMBER, self._clock(), hashed)
-        await self._write_unless_taken(lambda conn: self._add(conn, user))
+        await self._database.write(lambda conn: self._add(conn, user))
         self._after_new_user()
         return user
 
@@ -214,12 +211,6 @@ class Identity:
         """Return all accounts, oldest first. Raises `NotAllowed`."""
         principal.require(Scope.ADMIN)
         return await self._database.read(store.list_users)
-
-    async def _write_unless_taken(self, fn: Callable[[Connection], None]) -> None:
-        try:
-            await self._database.write(fn)
-        except IntegrityError as error:
-            raise Conflict("This login is taken.", hint="Choose another one.") from error
 
     def _owner(self, conn: Connection) -> User:
         owner = store.find_owner(conn)

@@ -1,28 +1,32 @@
 """Accounts, sessions and sign-in links in the database. Tokens are kept as hashes only."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from firsthand.hub.db.schema import sessions, sign_in_links, users
+from firsthand.hub.errors import Conflict
 from firsthand.hub.identity.principal import Role
 from firsthand.hub.identity.user import User
 from firsthand.hub.ids import UserId
 
 
 def add_user(conn: Connection, user: User) -> None:
-    """Store a new account; the database refuses a login that is taken."""
-    conn.execute(
-        insert(users).values(
-            id=user.id,
-            name=user.name,
-            login=user.login,
-            password_hash=user.password_hash,
-            role=user.role.value,
-            created_at=user.created_at,
-        )
+    """Store a new account. Raises `Conflict` if the login is taken."""
+    statement = insert(users).values(
+        id=user.id,
+        name=user.name,
+        login=user.login,
+        password_hash=user.password_hash,
+        role=user.role.value,
+        created_at=user.created_at,
     )
+    with _login_may_be_taken():
+        conn.execute(statement)
 
 
 def get_user(conn: Connection, user_id: UserId) -> User | None:
@@ -48,10 +52,12 @@ def list_users(conn: Connection) -> list[User]:
 
 
 def set_login(conn: Connection, user_id: UserId, login: str, password_hash: str) -> None:
-    """Store login and password; the database refuses a login that is taken."""
-    conn.execute(
+    """Store login and password. Raises `Conflict` if the login is taken."""
+    statement = (
         update(users).where(users.c.id == user_id).values(login=login, password_hash=password_hash)
     )
+    with _login_may_be_taken():
+        conn.execute(statement)
 
 
 def replace_hash(conn: Connection, user_id: UserId, old: str, new: str) -> None:
@@ -138,6 +144,14 @@ def claim_link(conn: Connection, token_hash: str, now: datetime) -> bool:
 def remove_unused_links(conn: Connection) -> None:
     """Make every link worthless that nobody used."""
     conn.execute(delete(sign_in_links).where(sign_in_links.c.used_at.is_(None)))
+
+
+@contextmanager
+def _login_may_be_taken() -> Generator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict("This login is taken.", hint="Choose another one.") from error
 
 
 def _user(row: Row[Any] | None) -> User | None:

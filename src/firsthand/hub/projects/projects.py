@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
-
 from firsthand.hub.clock import Clock, utc_now
-from firsthand.hub.db.engine import Database
+from firsthand.hub.db.engine import Connection, Database
 from firsthand.hub.errors import Conflict
 from firsthand.hub.feeds import Feeds
 from firsthand.hub.feeds.topics import project_topic, user_topic
@@ -76,10 +73,7 @@ class Projects:
         project = Project(
             new_project_id(), principal.user_id, check_project_name(name), self._clock()
         )
-        try:
-            await self._database.write(lambda conn: store.add_project(conn, project))
-        except IntegrityError as error:
-            raise Conflict(f"You already have a project {project.name!r}.") from error
+        await self._database.write(lambda conn: store.add_project(conn, project))
         self._feeds.publish([user_topic(principal.user_id)])
         return project
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from firsthand.hub.db.schema import projects, resources
-from firsthand.hub.errors import NotFound
+from firsthand.hub.errors import Conflict, NotFound
 from firsthand.hub.identity.principal import Principal
 from firsthand.hub.ids import ProjectId, ResourceId, UserId
 from firsthand.hub.projects.project import Project
@@ -15,15 +16,17 @@ from firsthand.sources.source import Source, SourceKind
 
 
 def add_project(conn: Connection, project: Project) -> None:
-    """Store a project; the database refuses a name that its owner uses already."""
-    conn.execute(
-        insert(projects).values(
-            id=project.id,
-            owner_id=project.owner_id,
-            name=project.name,
-            created_at=project.created_at,
-        )
+    """Store a project. Raises `Conflict` if its owner uses the name already."""
+    statement = insert(projects).values(
+        id=project.id,
+        owner_id=project.owner_id,
+        name=project.name,
+        created_at=project.created_at,
     )
+    try:
+        conn.execute(statement)
+    except IntegrityError as error:
+        raise Conflict(f"You already have a project {project.name!r}.") from error
 
 
 def list_projects(conn: Connection, principal: Principal) -> list[Project]:
