@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from firsthand.agent.http.btca import BtcaRoutes, Catalogue
 from firsthand.agent.http.routes import Routes, RunRoutes
 from firsthand.agent.http.server import Connection, Request, Response
 from firsthand.agent.runs.live import LiveRuns
@@ -46,7 +47,10 @@ class Agent:
         self._options = options
         self._runs = LiveRuns(engine)
         self._runs.when_ended(self._touch)
-        self._routes: Routes = RunRoutes(self._runs, engine, lambda _: None).routes()
+        catalogue = Catalogue(options.checkouts)
+        ours = RunRoutes(self._runs, engine, catalogue.see).routes()
+        npms = BtcaRoutes(self._runs, catalogue).routes()
+        self._routes = Routes(ours.fixed | npms.fixed, ours.prefixed | npms.prefixed)
         self._connections: set[asyncio.Task[None]] = set()
         self._answering = 0
         self._last_touched = time.monotonic()

@@ -179,4 +179,3 @@ class RunRoutes:
 async def _write_events(run: LiveRun, after: int) -> AsyncGenerator[bytes, None]:
     async for numbered in run.follow(after):
         yield write_event(numbered)
-
