@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import firsthand as package
-from tests.unit.cli.command import firsthand
+from tests.command_line import firsthand
 
 
 def test_version(tmp_path: Path) -> None:
