@@ -95,9 +95,14 @@ class ScriptedAgent:
         self.cancelled: list[str] = []
         # Whether health is answered; an agent that never comes up has this unset.
         self.healthy = True
+        # Ends before it answers anything.
+        self.stillborn = False
 
     async def serve(self, place: AgentPlace) -> None:
         """Serve one sandbox until cancelled or until a script says to die."""
+        if self.stillborn:
+            place.say("agent was told to die")
+            return
         life = _Life(self)
         runner = web.AppRunner(life.app, shutdown_timeout=0.1, handle_signals=False)
         await runner.setup()

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection
 
 from firsthand.hub.clock import Clock
-from firsthand.hub.db.engine import Database
+from firsthand.hub.db.engine import Connection, Database
 from firsthand.hub.errors import BadInput, Conflict
 from firsthand.hub.feeds import Feeds
 from firsthand.hub.feeds.topics import run_topic, thread_topic, user_topic

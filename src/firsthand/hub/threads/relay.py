@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -312,7 +312,7 @@ class Relay:
         def append(connection: Connection) -> Run:
             store.append_agent_events(connection, run_id, group[:-1] if end else group)
             if end:
-                store.finish_run(connection, run_id, end, now)
+                _end(connection, run_id, end, now)
             return store.get_started_run(connection, run_id)
 
         run = await self._parts.db.write(append)
@@ -323,10 +323,8 @@ class Relay:
         now = self._parts.clock()
 
         def finish(connection: Connection) -> Run:
-            store.finish_run(connection, run_id, end, now)
-            run = store.get_started_run(connection, run_id)
-            instances_store.mark_active(connection, run.user_id, now)
-            return run
+            _end(connection, run_id, end, now)
+            return store.get_started_run(connection, run_id)
 
         self._publish(await self._parts.db.write(finish), ended=True)
 
@@ -370,6 +368,12 @@ class Relay:
         if ended:
             topics.append(user_topic(run.user_id))
         self._parts.feeds.publish(topics)
+
+
+def _end(connection: Connection, run_id: RunId, end: Done | RunFailed, now: datetime) -> None:
+    store.finish_run(connection, run_id, end, now)
+    run = store.get_started_run(connection, run_id)
+    instances_store.mark_active(connection, run.user_id, now)
 
 
 async def _cancel(*tasks: "asyncio.Task[object]") -> None:

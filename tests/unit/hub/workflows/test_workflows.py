@@ -1,0 +1,126 @@
+"""Durable work: once per id, carried on by the next process, bounded steps."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from firsthand.hub.workflows import StepFailed, StepLimit, Workflows, run_step
+
+QUICK = StepLimit(timedelta(seconds=5), tries=3, pause=timedelta(milliseconds=1))
+
+
+class Recorder:
+    """A body that notes what it was called with, and waits if told so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.called = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+
+    async def __call__(self, *arguments: object) -> None:
+        assert asyncio.get_running_loop() is self.loop
+        self.calls.append(arguments)
+        self.called.set()
+        await self.may_end.wait()
+
+
+async def test_unfinished_work_is_carried_on_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "workflows.sqlite"
+    recorder = Recorder()
+    first = Workflows(path)
+    first.register("work", recorder)
+    await first.launch()
+    try:
+        await asyncio.gather(*(first.start("work", "id:1", "a", 1) for _ in range(10)))
+        async with asyncio.timeout(20):
+            await recorder.called.wait()
+        assert recorder.calls == [("a", 1)]
+        assert await first.is_unfinished("id:1")
+        assert not await first.is_unfinished("id:2")
+    finally:
+        await first.shutdown()
+    await first.shutdown()
+
+    recorder.called.clear()
+    recorder.may_end.set()
+    second = Workflows(path)
+    second.register("work", recorder)
+    await second.launch()
+    try:
+        async with asyncio.timeout(20):
+            await recorder.called.wait()
+        assert recorder.calls == [("a", 1)] * 2
+        # What has ended does not begin again.
+        recorder.called.clear()
+        await second.start("work", "id:2")
+        async with asyncio.timeout(20):
+            await recorder.called.wait()
+        await second.start("work", "id:1", "a", 1)
+        assert len(recorder.calls) == 3
+    finally:
+        await second.shutdown()
+
+
+async def test_a_body_that_fails_does_not_harm_others(tmp_path: Path) -> None:
+    async def fail() -> None:
+        raise ValueError("a defect")
+
+    recorder = Recorder()
+    recorder.may_end.set()
+    workflows = Workflows(tmp_path / "workflows.sqlite")
+    workflows.register("fail", fail)
+    workflows.register("work", recorder)
+    await workflows.launch()
+    try:
+        await workflows.start("fail", "id:1")
+        await workflows.start("work", "id:2")
+        async with asyncio.timeout(20):
+            await recorder.called.wait()
+        with pytest.raises(KeyError):
+            await workflows.start("unknown", "id:3")
+        with pytest.raises(RuntimeError):
+            workflows.register("late", fail)
+    finally:
+        await workflows.shutdown()
+
+
+async def test_a_step_is_tried_again() -> None:
+    tries: list[int] = []
+
+    async def work() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("not yet")
+        return "done"
+
+    assert await run_step("Step", work, QUICK, retry_on=(OSError,)) == "done"
+    assert len(tries) == 3
+
+
+async def test_a_step_gives_up_with_its_reason() -> None:
+    async def work() -> None:
+        raise OSError("no luck")
+
+    with pytest.raises(StepFailed) as failure:
+        await run_step("Step", work, QUICK, retry_on=(OSError,))
+    assert (failure.value.step, failure.value.reason) == ("Step", "no luck")
+
+
+async def test_a_step_has_a_time_limit() -> None:
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(StepFailed) as failure:
+        await run_step("Step", work, StepLimit(timedelta(milliseconds=10)))
+    assert "0.01 s" in failure.value.reason
+
+
+async def test_a_defect_passes_through() -> None:
+    async def work() -> None:
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        await run_step("Step", work, QUICK, retry_on=(OSError,))
