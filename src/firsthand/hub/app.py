@@ -2,10 +2,11 @@
 
 import asyncio
 import errno
+import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
@@ -90,7 +91,7 @@ async def _serve(settings: Settings, listener: socket.socket, say: Callable[[str
     url = settings.public_url or _url_of(settings, listener)
     async with open_hub(settings, public_url=url) as hub:
         announce(settings.data_dir, _url_of(settings, listener), hub.identity.new_local_token())
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 make_app(hub),
                 http="httptools",
@@ -102,14 +103,36 @@ async def _serve(settings: Settings, listener: socket.socket, say: Callable[[str
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             )
         )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, server.end)
         async with _greeting(hub, url, say):
             await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that ends when told, and leaves the rest of the process to end in order.
+
+    The original raises the signal once more when it has stopped, which would end the process
+    before the database and the data folder are let go.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals to the one who runs the server."""
+        yield
+
+    def end(self) -> None:
+        """Stop taking requests; asked again, do not wait for those under way."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 @asynccontextmanager
 async def _greeting(hub: Hub, url: str, say: Callable[[str], None]) -> AsyncGenerator[None]:
     say(f"Firsthand is running at {url}")
-    if not await hub.identity.owner_has_password():
+    if await hub.identity.owner_has_password():
+        say(f"Sign in at {url}/sign-in")
+    else:
         token = await hub.identity.new_owner_link()
         say(f"Sign in as the owner with this link (once): {url}/welcome?token={token}")
     yield
