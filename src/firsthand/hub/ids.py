@@ -72,4 +72,4 @@ def new_token() -> str:
 
 def hash_token(token: str) -> str:
     """Return what is stored of a token. Tokens are random, so a plain SHA-256 is enough."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,12 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from firsthand.hub.api.problems import status_of
 from firsthand.hub.api.routes import ApiDeps
 from firsthand.hub.clock import Clock, utc_now
-from firsthand.hub.db.engine import Database
+from firsthand.hub.db.engine import Connection, Database
 from firsthand.hub.feeds import Feeds
 from firsthand.hub.identity import Identity
 from firsthand.hub.ids import UserId

@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from firsthand.hub.db.migrate import migrate
-from firsthand.hub.errors import SettingsError, Unavailable
+from firsthand.hub.errors import BadInput, SettingsError, Unavailable
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ class Database:
         try:
             with self._read_engine.connect() as connection:
                 return fn(connection)
-        except DBAPIError as error:
+        except (DBAPIError, UnicodeEncodeError) as error:
             raise translated(error) from error
 
     def _write_forever(self) -> None:
@@ -175,7 +175,14 @@ def _run_in_savepoint(connection: Connection, job: _Job) -> _Outcome:
 
 
 def translated(error: BaseException) -> BaseException:
-    """Turn trouble with the file or the disk into `Unavailable`; leave all else as it is."""
+    """Turn trouble with the file or the disk into `Unavailable`; leave all else as it is.
+
+    Except for text that is no Unicode, which only the driver notices: that is `BadInput`.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        refused = BadInput("The text holds half a character, which cannot be stored.")
+        refused.__cause__ = error
+        return refused
     original = error.orig if isinstance(error, DBAPIError) else None
     if (
         isinstance(original, sqlite3.OperationalError)

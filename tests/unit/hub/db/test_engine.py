@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from firsthand.hub.db.engine import Database, translated
-from firsthand.hub.errors import SettingsError, Unavailable
+from firsthand.hub.errors import BadInput, SettingsError, Unavailable
 from tests.world import database_url
 
 
@@ -151,6 +151,32 @@ async def test_what_was_handed_in_before_closing_is_written(tmp_path: Path) -> N
     again = Database.open(database_url(tmp_path))
     assert await again.read(_all) == list(range(20))
     await again.close()
+
+
+async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None:
+    await _add(database, 1)
+
+    def fill(conn: Connection) -> None:
+        # Stands for a full disk: the file may not grow any more.
+        conn.exec_driver_sql("PRAGMA max_page_count = 1")
+        conn.exec_driver_sql("CREATE TABLE big AS SELECT randomblob(1000000) AS b")
+
+    with pytest.raises(Unavailable, match="full") as caught:
+        await database.write(fill)
+    assert caught.value.hint is not None
+    await database.write(lambda conn: conn.exec_driver_sql("PRAGMA max_page_count = 1000000"))
+    await _add(database, 2)
+    assert await database.read(_all) == [1, 2]
+
+
+async def test_half_a_character_is_bad_input(database: Database) -> None:
+    def look_for(conn: Connection) -> object:
+        return conn.execute(text("SELECT :word"), {"word": "\ud800"}).scalar()
+
+    with pytest.raises(BadInput, match="half a character"):
+        await database.read(look_for)
+    with pytest.raises(BadInput, match="half a character"):
+        await database.write(look_for)
 
 
 def test_a_locked_file_is_unavailable() -> None:

@@ -85,6 +85,7 @@ async def test_sign_in_and_out(world: World) -> None:
         ("", ""),
         ("member", PASSWORD + "\0"),
         ("member", "\ud800"),
+        ("mem\0ber", PASSWORD),
     ],
 )
 async def test_a_wrong_login_or_password_is_refused_alike(
