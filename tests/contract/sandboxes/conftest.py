@@ -42,7 +42,7 @@ class Host:
             await hub.close()
 
 
-@pytest.fixture(params=["bubblewrap", "in_memory"])
+@pytest.fixture(params=["bubblewrap", "warm bubblewrap", "in_memory"])
 async def host(request: pytest.FixtureRequest) -> AsyncIterator[Host]:
     # Not pytest's folder: socket paths have to be short.
     with TemporaryDirectory(prefix="fh-") as folder:
@@ -62,6 +62,7 @@ async def host(request: pytest.FixtureRequest) -> AsyncIterator[Host]:
             return BubblewrapProvider(
                 Path(folder, "sandboxes"),
                 checkouts=checkouts,
+                warm=1 if request.param == "warm bubblewrap" else 0,
                 agent_command=[sys.executable, "-I", "-B", str(STAND_IN)],
                 readable=[STAND_IN],
             )

@@ -2,14 +2,11 @@
 
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 import anyio.to_thread
-import msgspec
 
 from firsthand.hub.errors import SettingsError
 from firsthand.hub.ids import SandboxId
@@ -22,10 +19,13 @@ from firsthand.hub.sandboxes.bubblewrap.command import (
     build_command,
     default_agent_command,
 )
+from firsthand.hub.sandboxes.bubblewrap.home import Home
 from firsthand.hub.sandboxes.bubblewrap.host_user import stranger_uid
-from firsthand.hub.sandboxes.bubblewrap.incarnation import Descriptors, Incarnation
+from firsthand.hub.sandboxes.bubblewrap.incarnation import Descriptors
+from firsthand.hub.sandboxes.bubblewrap.keepers import Keepers
 from firsthand.hub.sandboxes.bubblewrap.python_runtime import PythonRuntime
 from firsthand.hub.sandboxes.bubblewrap.seccomp import compile_filter
+from firsthand.hub.sandboxes.bubblewrap.warm_pool import WarmPool
 from firsthand.hub.sandboxes.provider import (
     AgentEndpoint,
     SandboxFailed,
@@ -42,12 +42,11 @@ _SOCKET_PATH_MAX = 107
 
 
 class BubblewrapProvider:
-    """Sandboxes of one hub, each a folder under `root`.
+    """Sandboxes of one hub, each a folder under `root` (see `Home`).
 
-    A sandbox's folder holds `spec.json` (it exists while this does), `gateway/` (where the hub
-    makes the gateway's socket), `run/` (the present or last incarnation) and the log of the one
-    before. `checkouts` is the folder that sandboxes see read-only. `agent_command` replaces the
-    agent and `readable` adds paths to what a sandbox can read; both are for tests and benches.
+    `checkouts` is the folder that sandboxes see read-only. `warm` sandboxes are kept started in
+    advance. `agent_command` replaces the agent and `readable` adds paths to what a sandbox can
+    read; both are for tests and benches.
     """
 
     name = "bubblewrap"
@@ -57,6 +56,7 @@ class BubblewrapProvider:
         root: Path,
         *,
         checkouts: Path,
+        warm: int = 0,
         agent_command: Sequence[str] | None = None,
         readable: Sequence[Path] = (),
     ) -> None:
@@ -67,9 +67,10 @@ class BubblewrapProvider:
         self._filter = compile_filter(os.uname().machine)
         self._agent = tuple(agent_command or default_agent_command(self._runtime))
         self._readable = (*self._runtime.folders, *readable)
-        self._keepers: list[subprocess.Popen[bytes]] = []
+        self._keepers = Keepers()
         self._prepared = False
-        longest = self._root / ("x" * 23) / "run" / "s"
+        self._pool = WarmPool(self._root / "warm", warm, self._launch)
+        longest = self._root / "warm" / ("x" * 8) / ("x" * 24) / "run" / "s"
         if len(os.fsencode(longest)) > _SOCKET_PATH_MAX:
             raise SettingsError(
                 f"FIRSTHAND_DATA_DIR is too long: the sockets under {self._root} would have"
@@ -84,45 +85,31 @@ class BubblewrapProvider:
                 f"The bubblewrap sandbox cannot run the runtime {spec.runtime!r}.",
                 hint="Set FIRSTHAND_RUNTIME=native.",
             )
-        await self._in_thread(self._create, spec)
-
-    def _create(self, spec: SandboxSpec) -> None:
-        home = self._home(spec.sandbox_id)
-        if (home / "spec.json").exists():
-            return
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = home / "spec.draft"
-        draft.write_bytes(msgspec.json.encode(spec))
-        draft.replace(home / "spec.json")
+        await _in_thread(self._home(spec.sandbox_id).write_spec, spec)
 
     async def start(self, sandbox_id: SandboxId) -> None:
         """Start the agent and return at once. Does nothing if it runs."""
-        await self._in_thread(self._start, sandbox_id)
-
-    def _start(self, sandbox_id: SandboxId) -> None:
-        spec = self._spec(sandbox_id)
-        incarnation = self._incarnation(sandbox_id)
-        if incarnation.is_alive():
-            return
-        self._prepare()
         home = self._home(sandbox_id)
-        if incarnation.log.exists():
-            incarnation.trim_log()
-            incarnation.log.replace(home / "previous.log")
-        self._launch(incarnation, home / "gateway", spec)
+        await home.end_half_claimed()
+        self._pool.keep_filled(await _in_thread(self._start, home))
 
-    def _launch(self, incarnation: Incarnation, gateway: Path, spec: SandboxSpec) -> None:
+    def _start(self, home: Home) -> SandboxSpec:
+        spec = home.read_spec()
+        if not home.incarnation.is_alive():
+            home.keep_log()
+            if not self._pool.claim(spec, home):
+                self._launch(home, spec)
+        return spec
+
+    def _launch(self, home: Home, spec: SandboxSpec) -> None:
+        self._prepare()
         uid = stranger_uid(spec.sandbox_id)
-        gateway.mkdir(mode=0o700, exist_ok=True)
-        if uid is not None:
-            # The sandbox may pass through, to a name that it knows; nobody else may.
-            os.chown(gateway, -1, uid)
-            gateway.chmod(0o710)
+        home.open_gateway_to(uid)
 
         def command(inherited: Descriptors) -> list[str]:
             places = Places(
                 checkouts=self._checkouts,
-                gateway=gateway,
+                gateway=home.gateway,
                 listener_fd=inherited.listener,
                 info_fd=inherited.info,
                 seccomp_fd=inherited.seccomp,
@@ -133,50 +120,42 @@ class BubblewrapProvider:
                 self._programs, places, spec.limits, readable=self._readable, agent=agent
             )
 
-        keeper = incarnation.start(self._filter, command)
+        keeper = home.incarnation.start(self._filter, command)
         if keeper is not None:
-            self._keepers.append(keeper)
+            self._keepers.add(keeper)
 
     async def stop(self, sandbox_id: SandboxId) -> None:
         """End every process inside and return when none is left. Does nothing if stopped."""
+        home = self._home(sandbox_id)
         try:
-            await self._incarnation(sandbox_id).end()
+            await home.end_half_claimed()
+            await home.incarnation.end()
         except OSError as error:
             raise _failed(error) from error
-        self._reap()
+        self._keepers.reap()
 
     async def destroy(self, sandbox_id: SandboxId) -> None:
         """Stop it and remove all that it had. Does nothing if missing."""
         await self.stop(sandbox_id)
-        await self._in_thread(self._remove, self._home(sandbox_id))
-
-    def _remove(self, home: Path) -> None:
-        if not home.exists():
-            return
-        for path in home.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != "spec.json":
-                path.unlink()
-        # Last, so that a removal that was interrupted is seen and done again.
-        (home / "spec.json").unlink(missing_ok=True)
-        home.rmdir()
+        await _in_thread(self._home(sandbox_id).remove)
 
     async def state(self, sandbox_id: SandboxId) -> SandboxState:
         """Ask the kernel whether it runs."""
-        return await self._in_thread(self._state, sandbox_id)
+        return await _in_thread(self._state, sandbox_id)
 
     def _state(self, sandbox_id: SandboxId) -> SandboxState:
-        self._reap()
-        if not (self._home(sandbox_id) / "spec.json").exists():
+        self._keepers.reap()
+        home = self._home(sandbox_id)
+        if not home.exists:
             return SandboxState.MISSING
-        incarnation = self._incarnation(sandbox_id)
-        incarnation.trim_log()
-        return SandboxState.RUNNING if incarnation.is_alive() else SandboxState.STOPPED
+        home.incarnation.trim_log()
+        return SandboxState.RUNNING if home.incarnation.is_alive() else SandboxState.STOPPED
 
     async def list_sandboxes(self) -> Mapping[SandboxId, SandboxState]:
         """All sandboxes of this hub's data folder, with their true states."""
-        return await self._in_thread(self._list)
+        found = await _in_thread(self._list)
+        self._pool.keep_filled()
+        return found
 
     def _list(self) -> dict[SandboxId, SandboxState]:
         ids = [SandboxId(spec.parent.name) for spec in sorted(self._root.glob("*/spec.json"))]
@@ -184,7 +163,7 @@ class BubblewrapProvider:
 
     async def endpoint(self, sandbox_id: SandboxId) -> AgentEndpoint:
         """Where the agent listens; a request sent before it does is kept until then."""
-        return AgentEndpoint(socket=self._incarnation(sandbox_id).socket_path)
+        return AgentEndpoint(socket=self._home(sandbox_id).incarnation.socket_path)
 
     async def gateway_socket(self, sandbox_id: SandboxId) -> Path | None:
         """Where the hub serves the gateway, before or after the start, and again after its own.
@@ -192,34 +171,26 @@ class BubblewrapProvider:
         The socket needs mode 0666 (its folder lets only the hub and this sandbox pass): where
         the hub is root, the sandbox is another user of the host.
         """
-        gateway = self._home(sandbox_id) / "gateway"
-        await self._in_thread(lambda: gateway.mkdir(mode=0o710, parents=True, exist_ok=True))
+        gateway = self._home(sandbox_id).gateway
+        await _in_thread(lambda: gateway.mkdir(mode=0o700, parents=True, exist_ok=True))
         return gateway / GATEWAY_SOCKET_NAME
 
     async def storage_bytes(self, sandbox_id: SandboxId) -> int:
         """Disk used by this sandbox alone, shared checkouts not counted."""
-        return await self._in_thread(self._storage_bytes, sandbox_id)
-
-    def _storage_bytes(self, sandbox_id: SandboxId) -> int:
-        paths = self._home(sandbox_id).rglob("*")
-        # st_blocks is in units of 512 bytes, whatever the file system's own are (stat(2)).
-        return sum(path.lstat().st_blocks * 512 for path in paths)
+        return await _in_thread(self._home(sandbox_id).storage_bytes)
 
     async def read_log(self, sandbox_id: SandboxId, *, max_bytes: int = 16_384) -> str:
         """The end of what the sandbox's processes printed, kept after they ended."""
-        return await self._in_thread(self._incarnation(sandbox_id).read_log, max_bytes)
+        return await _in_thread(self._home(sandbox_id).incarnation.read_log, max_bytes)
 
     def path_inside(self, tree: Path) -> str:
         """How a path of the shared checkout store is called inside a sandbox."""
         return str(CHECKOUTS_INSIDE / tree.absolute().relative_to(self._checkouts))
 
     async def close(self) -> None:
-        """Let go of the sandboxes; they go on running."""
-        self._reap()
-        for keeper in self._keepers:
-            # Otherwise Popen warns of a child that lives longer than we: it is meant to.
-            keeper.returncode = 0
-        self._keepers.clear()
+        """End what was started in advance, and let go of the sandboxes: they go on running."""
+        await self._pool.close()
+        self._keepers.let_go()
 
     def _prepare(self) -> None:
         """Do what is needed once, before the first start."""
@@ -232,37 +203,18 @@ class BubblewrapProvider:
         self._runtime.compile()
         self._prepared = True
 
-    def _reap(self) -> None:
-        self._keepers = [keeper for keeper in self._keepers if keeper.poll() is None]
-
-    def _home(self, sandbox_id: SandboxId) -> Path:
+    def _home(self, sandbox_id: SandboxId) -> Home:
         if not _PLAIN_NAME.fullmatch(sandbox_id):
             raise SandboxFailed(f"{sandbox_id!r} is not the id of a sandbox.")
-        return self._root / sandbox_id
+        return Home(self._root / sandbox_id)
 
-    def _incarnation(self, sandbox_id: SandboxId) -> Incarnation:
-        return Incarnation(self._home(sandbox_id) / "run")
 
-    def _spec(self, sandbox_id: SandboxId) -> SandboxSpec:
-        try:
-            content = (self._home(sandbox_id) / "spec.json").read_bytes()
-            return msgspec.json.decode(content, type=SandboxSpec)
-        except FileNotFoundError as error:
-            raise SandboxFailed(
-                f"The sandbox {sandbox_id} does not exist.", hint="Provision the instance again."
-            ) from error
-        except msgspec.MsgspecError as error:
-            raise SandboxFailed(
-                f"The record of the sandbox {sandbox_id} cannot be read: {error}",
-                hint="Reset the instance.",
-            ) from error
-
-    async def _in_thread(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Run what touches files and processes beside the event loop."""
-        try:
-            return await anyio.to_thread.run_sync(fn, *args)
-        except OSError as error:
-            raise _failed(error) from error
+async def _in_thread(fn: Callable[[*Ts], T], *args: *Ts) -> T:
+    """Run what touches files and processes beside the event loop."""
+    try:
+        return await anyio.to_thread.run_sync(fn, *args)
+    except OSError as error:
+        raise _failed(error) from error
 
 
 def _failed(error: OSError) -> SandboxFailed:
