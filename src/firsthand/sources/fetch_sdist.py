@@ -3,6 +3,7 @@
 Arguments: NAME VERSION FOLDER PLACES, the last as JSON of `Places`.
 """
 
+import shutil
 import ssl
 import sys
 from pathlib import Path
@@ -63,9 +64,12 @@ def main(name: str, version: str, folder: Path, places: Places) -> str | None:
         if link is None:
             return f"No matching distribution found for {name}=={version}"
         try:
-            finder.download(link, folder)
+            file = finder.download(link, folder)
         except UnpackError as error:
             return f"Downloading {link.filename} failed: {error}"
+    if file.parent != folder:
+        # A file that lies on this machine is only pointed at.
+        shutil.copyfile(file, folder / file.name)
     return None
 
 

@@ -122,8 +122,7 @@ async def run_jailed(
             f"The sandbox could not be started: {printable(stderr.decode(errors='replace'))}",
             "Bubblewrap needs user namespaces; run `firsthand doctor`.",
         )
-    # bubblewrap reports a death by signal as 128 + signal; 25 is SIGXFSZ.
-    if code == 128 + 25 or b"File too large" in stderr or b"signal 25" in stderr:
+    if code != 0 and b"File too large" in stderr:
         raise SourceTooLarge(f"{name} tried to write a file beyond {jail.file_bytes:,} bytes.")
     return Finished(code, bytes(stdout), bytes(stderr))
 
@@ -155,6 +154,8 @@ async def _end(process: Process) -> None:
 
 
 def _limited(command: Sequence[str], jail: Jail) -> Iterator[str]:
+    # A write beyond the file limit is to fail with a reason, where the signal would kill silently.
+    yield from ("/bin/sh", "-c", 'trap "" XFSZ; exec "$@"', "sh")
     yield from ("/usr/bin/prlimit", "--core=0", f"--fsize={jail.file_bytes}", "--nofile=1024")
     if jail.memory_bytes is not None:
         yield f"--as={jail.memory_bytes}"

@@ -12,7 +12,7 @@ from firsthand.sources.git_url import check_spelling
 REF_CHARS = 128
 
 _PYPI_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_NPM_NAME = re.compile(r"(?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-zA-Z0-9~-][a-zA-Z0-9._~-]*")
+_NPM_NAME = re.compile(r"(?:@[a-z0-9~][a-z0-9._~-]*/)?[a-zA-Z0-9~][a-zA-Z0-9._~-]*")
 _SCP_STYLE = re.compile(r"[\w.-]+@[\w.-]+:.+")
 _FORMS = (
     "Write an HTTPS address of a git repository, pypi:NAME[@VERSION] or npm:NAME[@VERSION]; "

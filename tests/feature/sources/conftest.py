@@ -16,10 +16,10 @@ from tests.repositories import Commit, Repository, make_repository
 
 @dataclass
 class TestClock:
-    """A clock that stands until it is moved."""
+    """A clock that stands until it is moved; behind that of the machine, as the past is."""
 
     __test__ = False
-    now: datetime = field(default_factory=lambda: datetime(2026, 11, 23, 12, tzinfo=UTC))
+    now: datetime = field(default_factory=lambda: datetime(2026, 1, 2, 12, tzinfo=UTC))
 
     def __call__(self) -> datetime:
         return self.now
