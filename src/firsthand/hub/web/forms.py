@@ -5,7 +5,6 @@ live connection brings what changed.
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -14,6 +13,7 @@ from firsthand.hub.identity.principal import Principal
 from firsthand.hub.ids import RunId, ThreadId
 from firsthand.hub.instances.instance import InstanceState
 from firsthand.hub.web.deps import WebDeps
+from firsthand.hub.web.fields import Fields, read_fields
 from firsthand.hub.web.pages import Pages, Problem, problem_of
 from firsthand.hub.web.render import Renderer
 from firsthand.hub.web.sessions import (
@@ -23,9 +23,7 @@ from firsthand.hub.web.sessions import (
     signed_in,
 )
 
-Form = Callable[[Request, Principal, FormData], Awaitable[Response]]
-# A question of 100,000 characters of four bytes, each written as %XX.
-_MAX_BYTES = 1_500_000
+Form = Callable[[Request, Principal, Fields], Awaitable[Response]]
 
 
 class Forms:
@@ -44,29 +42,25 @@ class Forms:
                 principal = await signed_in(request, self._deps)
             except NotSignedIn:
                 return self._away(request, "/sign-in")
-            too_long = int(request.headers.get("content-length") or 0) > _MAX_BYTES
-            if too_long:
-                return self._pages.error_page(413, "Too long", "The form holds too much text.")
-            async with request.form(max_part_size=_MAX_BYTES) as data:
-                try:
-                    return await form(request, principal, data)
-                except FirsthandError as error:
-                    return self._refused(request, error)
+            try:
+                return await form(request, principal, await read_fields(request))
+            except FirsthandError as error:
+                return self._refused(request, error)
 
         return endpoint
 
-    async def ask(self, request: Request, principal: Principal, data: FormData) -> Response:
+    async def ask(self, request: Request, principal: Principal, data: Fields) -> Response:
         """Ask a question, in a thread or in a new one."""
-        message = _text(data, "message")
-        thread_id = ThreadId(_text(data, "thread")) if _text(data, "thread") else None
-        names = [str(name) for name in data.getlist("resource")]
+        message = data.text("message")
+        thread_id = ThreadId(data.text("thread")) if data.text("thread") else None
+        names = data.every("resource")
         try:
             run = await self._deps.ask.ask(
                 principal,
                 message,
                 thread_id=thread_id,
                 resources=names or None,
-                idempotency_key=_text(data, "key") or None,
+                idempotency_key=data.text("key") or None,
             )
         except FirsthandError as error:
             if _by_htmx(request):
@@ -88,21 +82,19 @@ class Forms:
             return Response(status_code=204)
         return self._away(request, f"/threads/{run.thread_id}")
 
-    async def stop_run(self, request: Request, principal: Principal, _data: FormData) -> Response:
+    async def stop_run(self, request: Request, principal: Principal, _data: Fields) -> Response:
         """Stop an answer."""
         run = await self._deps.ask.cancel(principal, RunId(request.path_params["run_id"]))
         return self._done(request, f"/threads/{run.thread_id}")
 
-    async def retry_run(self, request: Request, principal: Principal, _data: FormData) -> Response:
+    async def retry_run(self, request: Request, principal: Principal, _data: Fields) -> Response:
         """Ask the question of a failed answer again."""
         run = await self._deps.ask.retry(principal, RunId(request.path_params["run_id"]))
         return self._done(request, f"/threads/{run.thread_id}")
 
-    async def add_resource(
-        self, request: Request, principal: Principal, data: FormData
-    ) -> Response:
+    async def add_resource(self, request: Request, principal: Principal, data: Fields) -> Response:
         """Add a source and begin to fetch it."""
-        values = {name: _text(data, name) for name in ("source", "name", "ref")}
+        values = {name: data.text(name) for name in ("source", "name", "ref")}
         try:
             await self._deps.projects.add_resource(
                 principal,
@@ -122,21 +114,19 @@ class Forms:
             )
         return self._done(request, "/")
 
-    async def sync_resource(
-        self, request: Request, principal: Principal, data: FormData
-    ) -> Response:
+    async def sync_resource(self, request: Request, principal: Principal, data: Fields) -> Response:
         """Fetch a source again."""
-        await self._deps.projects.sync_resource(principal, _text(data, "name"))
+        await self._deps.projects.sync_resource(principal, data.text("name"))
         return self._done(request, "/")
 
     async def remove_resource(
-        self, request: Request, principal: Principal, data: FormData
+        self, request: Request, principal: Principal, data: Fields
     ) -> Response:
         """Take a source off the list."""
-        await self._deps.projects.remove_resource(principal, _text(data, "name"))
+        await self._deps.projects.remove_resource(principal, data.text("name"))
         return self._done(request, "/")
 
-    async def instance(self, request: Request, principal: Principal, _data: FormData) -> Response:
+    async def instance(self, request: Request, principal: Principal, _data: Fields) -> Response:
         """Wake, stop, set up, or try again."""
         instances = self._deps.instances
         match request.path_params["operation"]:
@@ -159,17 +149,15 @@ class Forms:
         else:
             await self._deps.instances.wake(principal)
 
-    async def set_password(
-        self, request: Request, principal: Principal, data: FormData
-    ) -> Response:
+    async def set_password(self, request: Request, principal: Principal, data: Fields) -> Response:
         """Set login and password."""
-        login, welcome = _text(data, "login"), _text(data, "from") == "welcome"
+        login, welcome = data.text("login"), data.text("from") == "welcome"
         try:
             await self._deps.identity.set_password(
                 principal,
                 login,
-                str(data.get("password") or ""),
-                current=str(data.get("current") or "") or None,
+                data.exact("password"),
+                current=data.exact("current") or None,
                 session=session_token(request),
             )
         except FirsthandError as error:
@@ -180,20 +168,21 @@ class Forms:
 
     async def sign_in(self, request: Request) -> Response:
         """Open a session."""
-        async with request.form(max_fields=10) as data:
-            login, wanted = _text(data, "login"), _own_page(_text(data, "next"))
-            address = request.client.host if request.client else ""
-            try:
-                opened = await self._deps.identity.sign_in(
-                    login, str(data.get("password") or ""), address=address
-                )
-            except FirsthandError as error:
-                return self._pages.render_sign_in(
-                    next_page=wanted,
-                    login=login,
-                    problem=problem_of(error),
-                    status=self._deps.status_of(error),
-                )
+        login, wanted = "", "/"
+        address = request.client.host if request.client else ""
+        try:
+            data = await read_fields(request)
+            login, wanted = data.text("login"), _own_page(data.text("next"))
+            opened = await self._deps.identity.sign_in(
+                login, data.exact("password"), address=address
+            )
+        except FirsthandError as error:
+            return self._pages.render_sign_in(
+                next_page=wanted,
+                login=login,
+                problem=problem_of(error),
+                status=self._deps.status_of(error),
+            )
         response = self._away(request, wanted)
         set_session(response, opened.token, self._deps.public_url)
         return response
@@ -222,12 +211,6 @@ class Forms:
         context: dict[str, Problem] = {"ask_problem": problem_of(error)}
         html = self._renderer.page("fragments/problem.html", context)
         return HTMLResponse(html, status_code=status)
-
-
-def _text(data: FormData, name: str) -> str:
-    value = data.get(name)
-    # Browsers send line breaks of text fields as CR LF.
-    return value.replace("\r\n", "\n").strip() if isinstance(value, str) else ""
 
 
 def _by_htmx(request: Request) -> bool:

@@ -1,6 +1,5 @@
 """The parts of a page that stay current by themselves: one template each, for page and patch."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,6 +40,8 @@ def frame_context(frame: Frame, current_thread: str | None) -> dict[str, object]
         "stored_bytes": frame.stored_bytes,
         "threads": frame.threads,
         "current_thread": current_thread,
+        # What a question that was just asked waits for.
+        "preparing": frame.instance.steps if frame.instance.passing else (),
     }
 
 
@@ -65,6 +66,7 @@ class FrameView:
     principal: Principal
     parts: tuple[str, ...] = ()
     current_thread: ThreadId | None = None
+    context: dict[str, object] = field(default_factory=dict[str, object])
 
     async def topics(self) -> frozenset[Topic]:
         """Return what the frame depends on."""
@@ -80,14 +82,11 @@ class FrameView:
     ) -> list[Fragment]:
         """Return all of the frame."""
         frame = await look_at_frame(self.deps, self.principal)
-        context = frame_context(frame, self.current_thread)
-        return [
-            self._render(name, context)
-            for name in ("status_line", "instance", "threads", *self.parts)
-        ]
+        self.context = frame_context(frame, self.current_thread)
+        return [self._render(name) for name in ("status_line", "instance", "threads", *self.parts)]
 
-    def _render(self, name: str, context: Mapping[str, object]) -> Fragment:
-        html = self.renderer.page(f"fragments/{name}.html", context)
+    def _render(self, name: str) -> Fragment:
+        html = self.renderer.page(f"fragments/{name}.html", self.context)
         return Fragment(name.replace("_", "-"), html, html)
 
 
@@ -97,7 +96,6 @@ class ThreadView:
 
     frame: FrameView
     reader: ThreadReader
-    _steps: Frame | None = field(default=None)
 
     async def topics(self) -> frozenset[Topic]:
         """Return what the thread depends on; its topic covers its runs."""
@@ -117,13 +115,13 @@ class ThreadView:
         pieces = [
             Fragment(
                 "turns",
-                page("fragments/turns.html", {"turns": turns}),
+                page("fragments/turns.html", self.frame.context | {"turns": turns}),
                 " ".join(turn.run_id for turn in turns),
             )
         ]
         for turn in turns:
             for name in ("work", "answer", "sources"):
-                html = page(f"fragments/{name}.html", {"turn": turn})
+                html = page(f"fragments/{name}.html", self.frame.context | {"turn": turn})
                 pieces.append(Fragment(f"{name}-{turn.run_id}", html, html))
         return pieces
 

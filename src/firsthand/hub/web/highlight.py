@@ -4,7 +4,10 @@ from functools import lru_cache
 
 from markupsafe import Markup, escape
 from pygments.lexer import Lexer
-from pygments.lexers import get_lexer_by_name, get_lexer_for_filename
+from pygments.lexers import (
+    get_lexer_by_name,  # pyright: ignore[reportUnknownVariableType] # its options are untyped
+    get_lexer_for_filename,  # pyright: ignore[reportUnknownVariableType]
+)
 from pygments.lexers.special import TextLexer
 from pygments.token import STANDARD_TYPES, _TokenType  # pyright: ignore[reportPrivateUsage] # no public name for a token's type exists
 from pygments.util import ClassNotFound

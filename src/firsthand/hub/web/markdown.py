@@ -122,12 +122,13 @@ class _Renderer(RendererHTML):
             ).format(s=source, t=f"{mark.path}:{lines}", label=label, n=number)
         )
 
+    # The parser's own class has a rule of this name and these parameters.
     def fence(
         self,
         tokens: Sequence[Token],
         idx: int,
-        _options: OptionsDict,
-        _env: MutableMapping[str, Any],
+        options: OptionsDict,  # noqa: ARG002
+        env: MutableMapping[str, Any],  # noqa: ARG002
     ) -> str:
         token = tokens[idx]
         language = token.info.strip().split(maxsplit=1)[0][:30] if token.info.strip() else ""

@@ -53,7 +53,9 @@ def make_renderer(clock: Clock) -> Renderer:
     def iso(moment: datetime) -> str:
         return moment.isoformat()
 
-    environment.filters.update(
+    # Jinja's own types of these know only what it comes with.
+    filters = cast("dict[str, object]", environment.filters)
+    filters.update(
         age=age,
         exact=words.exact,
         iso=iso,
@@ -63,7 +65,6 @@ def make_renderer(clock: Clock) -> Renderer:
         line_range=words.line_range,
         short_commit=words.short_commit,
     )
-    # Jinja's own type of its globals knows only what it comes with.
     names = cast("dict[str, object]", environment.globals)
     names.update(asset=addresses.address, version=version, icon_svg=icons.icon, mark=icons.mark)
     return Renderer(environment, version)
