@@ -89,17 +89,6 @@ class Agent:
         where.chmod(0o600)
         return server
 
-    async def _listen(self) -> asyncio.Server:
-        place = self._options.socket
-        if isinstance(place, Path):
-            server = await asyncio.start_unix_server(self._connected, place)
-            place.chmod(0o600)
-        else:
-            inherited = socket.socket(fileno=place)
-            server = await asyncio.start_unix_server(self._connected, sock=inherited)
-        log(f"listening on {place}" if isinstance(place, Path) else "listening")
-        return server
-
     async def _close_connections(self) -> None:
         # Readers of a run that has just ended get its last event first.
         if self._connections:
