@@ -114,8 +114,8 @@ class RunningHub:
 
 
 @contextmanager
-def serving(home: Path, *, lines: int = 2, **settings: str) -> Generator[RunningHub]:
-    """Run a hub on a free port until the block ends; `lines` are awaited before it begins."""
+def serving(home: Path, **settings: str) -> Generator[RunningHub]:
+    """Run a new hub on a free port until the block ends; it has printed where, and a link."""
     log = home / "hub.log"
     with (
         log.open("a") as errors,
@@ -135,7 +135,7 @@ def serving(home: Path, *, lines: int = 2, **settings: str) -> Generator[Running
         hub = RunningHub(process)
         try:
             assert process.stdout is not None
-            hub.lines = [process.stdout.readline().rstrip() for _ in range(lines)]
+            hub.lines = [process.stdout.readline().rstrip() for _ in range(2)]
             assert all(hub.lines), log.read_text()
             guard.cancel()
             yield hub
