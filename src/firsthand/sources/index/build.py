@@ -3,20 +3,18 @@
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from firsthand.sources.index.analysis import WORDS, prepare, register
+from firsthand.sources.index.analysis import TOKENIZER
+from firsthand.sources.index.entries import FileEntry, PassageEntry, SymbolEntry
 from firsthand.sources.index.layout import FileRow, IndexFolder, IndexStats
-from firsthand.sources.index.parsing import ParsedFile, parse_all
-from firsthand.sources.index.passages import Passage
+from firsthand.sources.index.parsing import parse_all
 from firsthand.sources.index.scan import list_files
-from firsthand.sources.index.symbols import Symbol
 
 if TYPE_CHECKING:
-    from tantivy import Document, IndexWriter, Schema
+    from tantivy import Document, IndexWriter, SchemaBuilder
 
 MAX_FILES = 200_000
 _WRITER_BYTES = 60_000_000
@@ -32,19 +30,18 @@ def build_index(tree: Path, index: Path, *, workers: int | None = None) -> Index
     folder = IndexFolder(index)
     index.mkdir(parents=True, exist_ok=True)
     files = list(list_files(tree))[:MAX_FILES]
-    parsed = parse_all(tree, files, workers or len(os.sched_getaffinity(0)))
-    written = _Writing(folder)
-    for file in parsed:
-        written.add(file)
-    written.finish()
+    writing = _Writing(folder)
+    for file in parse_all(tree, files, workers or len(os.sched_getaffinity(0))):
+        writing.add(file)
+    writing.finish()
     stats = IndexStats(
-        files=len(written.rows),
-        passages=written.counts["passages"],
-        symbols=written.counts["symbols"],
-        skipped=len(files) - len(written.rows),
+        files=len(writing.rows),
+        passages=writing.counts["passages"],
+        symbols=writing.counts["symbols"],
+        skipped=len(files) - len(writing.rows),
         seconds=round(time.monotonic() - began, 3),
     )
-    folder.write_files(written.rows)
+    folder.write_files(writing.rows)
     folder.write_format(stats)
     return stats
 
@@ -55,21 +52,25 @@ class _Writing:
     def __init__(self, folder: IndexFolder) -> None:
         self.rows: list[FileRow] = []
         self.counts: Counter[str] = Counter()
-        self._passages = _writer(folder.passages, passages_schema())
-        self._files = _writer(folder.files, files_schema())
-        self._symbols = _writer(folder.symbols, symbols_schema())
+        self._passages = _writer(folder.passages, texts=("text",), stored=("kind", "symbol"))
+        self._files = _writer(folder.files, texts=("path", "names", "documentation", "text"))
+        self._symbols = _writer(
+            folder.symbols, texts=("words",), exact=("name", "qualified"), stored=("content",)
+        )
 
-    def add(self, file: ParsedFile) -> None:
+    def add(self, file: FileEntry) -> None:
         number = len(self.rows)
         self.rows.append(FileRow(path=file.path, lines=file.lines, nature=file.nature))
         folders = folders_of(file.path)
-        self._files.add_document(_file_document(file, number, folders))
+        self._files.add_document(_file_document(file, _part(number, 1, file.lines, folders)))
         for passage in file.passages:
-            self.counts["passages"] += 1
-            self._passages.add_document(_passage_document(file, passage, number, folders))
+            document = _part(number, passage.start, passage.end, folders)
+            self._passages.add_document(_passage_document(passage, document))
         for symbol in file.symbols:
-            self.counts["symbols"] += 1
-            self._symbols.add_document(_symbol_document(symbol, number, folders))
+            document = _part(number, symbol.start, symbol.end, folders)
+            self._symbols.add_document(_symbol_document(symbol, document))
+        self.counts["passages"] += len(file.passages)
+        self.counts["symbols"] += len(file.symbols)
 
     def finish(self) -> None:
         for writer in (self._passages, self._files, self._symbols):
@@ -95,81 +96,56 @@ def _part(number: int, start: int, end: int, folders: list[str]) -> "Document":
     return document
 
 
-def _passage_document(
-    file: ParsedFile, passage: Passage, number: int, folders: list[str]
-) -> "Document":
-    document = _part(number, passage.start_line, passage.end_line, folders)
-    document.add_text("text", prepare("\n".join((file.path, *passage.names, passage.text))))
-    document.add_text("kind", passage.kind)
-    document.add_text("symbol", passage.symbol or "")
-    return document
-
-
-def _file_document(file: ParsedFile, number: int, folders: list[str]) -> "Document":
-    document = _part(number, 1, file.lines, folders)
-    document.add_text("path", prepare(file.path))
-    document.add_text("names", prepare(" ".join(s.name for s in file.symbols)))
-    document.add_text("documentation", prepare(documentation_of(file)))
+def _file_document(file: FileEntry, document: "Document") -> "Document":
+    document.add_text("path", file.path_terms)
+    document.add_text("names", file.names)
+    document.add_text("documentation", file.documentation)
     for passage in file.passages:
-        document.add_text("text", prepare(passage.text))
+        document.add_text("text", passage.text)
     return document
 
 
-def documentation_of(file: ParsedFile) -> str:
-    """Return the docstrings of a file, and the beginning of it, where its purpose stands."""
-    beginning = "\n".join(file.passages[0].text.split("\n")[:20]) if file.passages else ""
-    return "\n".join([beginning, *(s.docstring for s in file.symbols if s.docstring)])
+def _passage_document(passage: PassageEntry, document: "Document") -> "Document":
+    document.add_text("text", passage.context)
+    document.add_text("text", passage.text)
+    document.add_bytes("kind", passage.kind.encode())
+    document.add_bytes("symbol", passage.symbol.encode())
+    return document
 
 
-def _symbol_document(symbol: Symbol, number: int, folders: list[str]) -> "Document":
-    document = _part(number, symbol.start_line, symbol.end_line, folders)
+def _symbol_document(symbol: SymbolEntry, document: "Document") -> "Document":
     document.add_text("name", symbol.name)
-    parts = symbol.qualified_name.lower().split(".")
-    for place in range(len(parts)):
-        document.add_text("qualified", ".".join(parts[place:]))
-    document.add_text("words", prepare(_description_of(symbol)))
-    document.add_text("content", msgspec.json.encode(symbol).decode())
+    for name in symbol.qualified:
+        document.add_text("qualified", name)
+    document.add_text("words", symbol.words)
+    document.add_bytes("content", symbol.content)
     return document
 
 
-def _description_of(symbol: Symbol) -> str:
-    """Return what names and describes a symbol; its name, said twice, counts for more."""
-    if symbol.kind == "variable":
-        return symbol.name
-    stem = symbol.path.rpartition("/")[2].rpartition(".")[0]
-    name = symbol.qualified_name
-    return "\n".join((stem, name, name, symbol.signature, symbol.docstring or ""))
+def _writer(
+    path: Path,
+    *,
+    texts: Iterable[str],
+    exact: Iterable[str] = (),
+    stored: Iterable[str] = (),
+) -> "IndexWriter":
+    """Begin an index whose documents have a file, lines and folders, and these fields."""
+    from tantivy import Index
 
-
-def passages_schema() -> "Schema":
-    """Windows of text."""
     builder = _schema_of_parts()
-    builder.add_text_field("text", tokenizer_name=WORDS, index_option="freq")
-    builder.add_text_field("kind", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("symbol", stored=True, tokenizer_name="raw", index_option="basic")
-    return builder.build()
-
-
-def files_schema() -> "Schema":
-    """Whole files, one document each."""
-    builder = _schema_of_parts()
-    for field in ("path", "names", "documentation", "text"):
-        builder.add_text_field(field, tokenizer_name=WORDS, index_option="freq")
-    return builder.build()
-
-
-def symbols_schema() -> "Schema":
-    """Definitions."""
-    builder = _schema_of_parts()
-    builder.add_text_field("name", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("qualified", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("words", tokenizer_name=WORDS, index_option="freq")
-    builder.add_text_field("content", stored=True, tokenizer_name="raw", index_option="basic")
-    return builder.build()
+    for field in texts:
+        builder.add_text_field(field, tokenizer_name=TOKENIZER, index_option="freq")
+    for field in exact:
+        builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
+    for field in stored:
+        builder.add_bytes_field(field, stored=True, indexed=False)
+    path.mkdir()
+    return Index(builder.build(), path=str(path), reuse=False).writer(
+        heap_size=_WRITER_BYTES, num_threads=1
+    )
 
 
 def _schema_of_parts() -> "SchemaBuilder":
-    """Begin a schema with what every index has: its file, its lines, its folders."""
     from tantivy import SchemaBuilder
 
     builder = SchemaBuilder()
@@ -178,12 +154,3 @@ def _schema_of_parts() -> "SchemaBuilder":
     builder.add_unsigned_field("end", fast=True)
     builder.add_text_field("folder", tokenizer_name="raw", index_option="basic")
     return builder
-
-
-def _writer(path: Path, schema: "Schema") -> "IndexWriter":
-    from tantivy import Index
-
-    path.mkdir()
-    index: Index = Index(schema, path=str(path), reuse=False)
-    register(index)
-    return index.writer(heap_size=_WRITER_BYTES, num_threads=1)

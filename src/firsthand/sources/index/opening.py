@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from firsthand.sources.index.analysis import register
 from firsthand.sources.index.layout import IndexUnusable
 from firsthand.sources.index.question import WeightedTerm
 
@@ -55,6 +54,10 @@ class OpenIndex:
             for (score, address), file, start, end in zip(hits, files, starts, ends, strict=True)
         ]
 
+    def stored(self, found: Found, field: str) -> bytes:
+        """Return a stored field of a document."""
+        return bytes(self.searcher.doc(found.address).to_dict()[field][0])
+
     def any_of(self, terms: Iterable[WeightedTerm], fields: Mapping[str, float]) -> "Query":
         """Match documents with any of the terms in any of the fields, each at its weight."""
         from tantivy import Occur, Query
@@ -92,7 +95,6 @@ def _open(folder: Path) -> "tuple[Index, Searcher]":
                     (Path(farm) / file.name).symlink_to(file.absolute())
             index = Index.open(farm)
             index.config_reader("manual", 1)
-            register(index)
             return index, index.searcher()
     except (OSError, ValueError) as problem:
         raise IndexUnusable(f"the index in {folder} cannot be opened: {problem}") from problem

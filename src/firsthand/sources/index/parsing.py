@@ -1,5 +1,6 @@
 """Reads and parses the files of a tree in several processes, and survives a parser that crashes."""
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -8,42 +9,23 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from firsthand.sources.index.passages import Passage, cut
-from firsthand.sources.index.scan import MAX_CODE_BYTES, TextFile, read_text
-from firsthand.sources.index.symbols import Symbol, extract_symbols
+import msgspec
+
+from firsthand.sources.index.entries import FileEntry, describe_file
+from firsthand.sources.index.scan import MAX_CODE_BYTES, read_text
+from firsthand.sources.index.symbols import extract_symbols
 
 
-@dataclass(frozen=True)
-class ParsedFile:
-    """All that the index keeps of one file."""
-
-    path: str
-    nature: str
-    lines: int
-    symbols: list[Symbol]
-    passages: list[Passage]
-
-
-def parse_file(tree: Path, path: str, *, with_symbols: bool = True) -> ParsedFile | None:
+def parse_file(tree: Path, path: str, *, with_symbols: bool = True) -> FileEntry | None:
     """Read and parse one file; None where there is no text in it."""
     file = read_text(tree, path)
     if file is None:
         return None
-    symbols = extract_symbols(file.path, file.text) if with_symbols and _is_parsable(file) else []
-    return ParsedFile(
-        path=file.path,
-        nature=file.nature,
-        lines=file.text.count("\n") + (not file.text.endswith("\n")),
-        symbols=symbols,
-        passages=cut(file.text, symbols),
-    )
+    parsable = with_symbols and len(file.text) <= MAX_CODE_BYTES and file.nature != "generated"
+    return describe_file(file, extract_symbols(file.path, file.text) if parsable else [])
 
 
-def _is_parsable(file: TextFile) -> bool:
-    return len(file.text) <= MAX_CODE_BYTES and file.nature != "generated"
-
-
-def parse_all(tree: Path, files: list[tuple[str, int]], workers: int) -> Iterator[ParsedFile]:
+def parse_all(tree: Path, files: list[tuple[str, int]], workers: int) -> Iterator[FileEntry]:
     """Parse files (path, size) in `workers` processes; the order of the results is not fixed.
 
     A worker that dies (a grammar crashed on a hostile file) is replaced; the file it died on is
@@ -59,12 +41,11 @@ def parse_all(tree: Path, files: list[tuple[str, int]], workers: int) -> Iterato
                 assert isinstance(ready, Connection)
                 worker = running[ready]
                 try:
-                    result: ParsedFile | None = ready.recv()
+                    result = worker.receive()
                 except EOFError:
                     del running[ready]
                     yield from _bury(worker, running)
                     continue
-                worker.done += 1
                 if result is not None:
                     yield result
     finally:
@@ -73,7 +54,7 @@ def parse_all(tree: Path, files: list[tuple[str, int]], workers: int) -> Iterato
             worker.end()
 
 
-def _bury(worker: "_Worker", running: "dict[Connection, _Worker]") -> Iterator[ParsedFile]:
+def _bury(worker: "_Worker", running: "dict[Connection, _Worker]") -> Iterator[FileEntry]:
     worker.end()
     if worker.done >= len(worker.paths):
         return
@@ -109,7 +90,7 @@ class _Worker:
     @classmethod
     def start(cls, tree: Path, paths: list[str]) -> "_Worker":
         context = multiprocessing.get_context("fork")
-        receiving, sending = multiprocessing.Pipe(duplex=False)
+        receiving, sending = context.Pipe(duplex=False)
         process = context.Process(
             target=_parse_share, args=(tree, paths, receiving, sending), daemon=True
         )
@@ -117,6 +98,12 @@ class _Worker:
         sending.close()
         assert isinstance(receiving, Connection)
         return cls(tree, paths, process, receiving)
+
+    def receive(self) -> FileEntry | None:
+        """Return what the next file gave; raises `EOFError` where the worker has ended."""
+        result = msgspec.msgpack.decode(self.results.recv_bytes(), type=FileEntry | None)
+        self.done += 1
+        return result
 
     def end(self) -> None:
         self.results.close()
@@ -126,8 +113,10 @@ class _Worker:
 
 def _parse_share(tree: Path, paths: list[str], receiving: Connection, sending: Connection) -> None:
     receiving.close()
+    gc.disable()  # what is made here has no cycles, and the process ends with its share
+    encode = msgspec.msgpack.Encoder().encode
     try:
         for path in paths:
-            sending.send(parse_file(tree, path))
+            sending.send_bytes(encode(parse_file(tree, path)))
     except BrokenPipeError:
         os._exit(1)  # the parent has gone; nobody wants the rest

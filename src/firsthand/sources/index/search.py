@@ -156,8 +156,10 @@ class SearchIndex:
         if symbol is not None:
             definition = self._read_symbol(symbol)
             return definition.qualified_name, definition.kind
-        stored = self._passages.searcher.doc(passage.address).to_dict()
-        return stored["symbol"][0] or None, stored["kind"][0]
+        return (
+            self._passages.stored(passage, "symbol").decode() or None,
+            self._passages.stored(passage, "kind").decode(),
+        )
 
     def find_symbols(self, name: str, limit: int = 20) -> list[Symbol]:
         """Return definitions of a name, plain or qualified (`Session.send`), best first.
@@ -184,8 +186,7 @@ class SearchIndex:
         return [self._read_symbol(found) for found in self._symbols.find(query, limit)]
 
     def _read_symbol(self, found: Found) -> Symbol:
-        stored = self._symbols.searcher.doc(found.address).to_dict()
-        return msgspec.json.decode(stored["content"][0], type=Symbol)
+        return msgspec.json.decode(self._symbols.stored(found, "content"), type=Symbol)
 
 
 @dataclass(frozen=True)
