@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -17,6 +18,13 @@ from tests.repositories import Commit, make_repository
 pytestmark = pytest.mark.timeout(300)
 QUESTION = "How are redirects followed?"
 CODE = b"def follow_redirects(response):\n    return response.next()\n"
+
+
+@pytest.fixture
+def home() -> Generator[Path]:
+    """A home folder with a short path, as the sockets of a hub that lie in it need."""
+    with tempfile.TemporaryDirectory(prefix="fh-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
