@@ -50,7 +50,8 @@ class Die:
     """The agent ends in the middle, as if it were killed."""
 
 
-Script = Sequence[RunEvent | Gate | Pause | Die]
+ScriptItem = RunEvent | Gate | Pause | Die
+Script = Sequence[ScriptItem]
 META = Meta(model=ModelName(provider="test", model="scripted"), resources=[])
 
 
@@ -211,7 +212,7 @@ def script_of_words(request: RunRequest) -> Script:
     settings = dict(re.findall(r"(\w+)=(\d+)", request.question))
     words = [f"word{number} " for number in range(int(settings.get("words", 3)))]
     pause = Pause(int(settings.get("pause_ms", 0)) / 1000)
-    script: list[RunEvent | Gate | Pause | Die] = [META]
+    script: list[ScriptItem] = [META]
     for word in words:
         script += [pause, TextDelta(delta=word)]
     return [*script, done("".join(words))]

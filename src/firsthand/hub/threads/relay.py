@@ -22,7 +22,12 @@ from firsthand.hub.feeds import Feeds
 from firsthand.hub.feeds.topics import run_topic, thread_topic, user_topic
 from firsthand.hub.ids import InstanceId, RunId, hash_token, new_token
 from firsthand.hub.instances import store as instances_store
-from firsthand.hub.instances.agent_client import AgentClient, AgentGone, RunForgotten
+from firsthand.hub.instances.agent_client import (
+    AgentClient,
+    AgentGone,
+    AgentRefused,
+    RunForgotten,
+)
 from firsthand.hub.instances.instances import Instances
 from firsthand.hub.sandboxes.provider import AgentEndpoint
 from firsthand.hub.threads import store
@@ -107,7 +112,7 @@ class Relay:
         run_id = RunId(raw_id)
         try:
             end = await self._answer_or_stop(run_id)
-        except SourceUnavailable as error:
+        except (SourceUnavailable, AgentRefused) as error:
             end = RunFailed(error_tag=error.tag, message=error.detail, hint=error.hint)
         except FirsthandError as error:
             end = RunFailed(error_tag=type(error).__name__, message=error.detail, hint=error.hint)
