@@ -4,7 +4,9 @@ Tantivy takes a lock file in the folder that it opens. So it is shown a passing 
 the real files instead, which can go as soon as the files are mapped.
 """
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,13 @@ class OpenIndex:
 
     def __init__(self, folder: Path) -> None:
         """Open a folder; nothing is written to it. Raises `IndexUnusable`."""
-        self._index, self.searcher = _open(folder)
+        farm = Path(tempfile.mkdtemp(prefix="firsthand-index-"))
+        try:
+            self._index, self.searcher = _open(folder, farm)
+        finally:
+            _remove(farm)
+        if farm.exists():  # tantivy's watcher was just taking its lock: try again at the end
+            weakref.finalize(self, _remove, farm)
 
     @property
     def schema(self) -> "Schema":
@@ -85,16 +93,19 @@ class OpenIndex:
         )
 
 
-def _open(folder: Path) -> "tuple[Index, Searcher]":
+def _open(folder: Path, farm: Path) -> "tuple[Index, Searcher]":
     from tantivy import Index
 
     try:
-        with tempfile.TemporaryDirectory(prefix="firsthand-index-") as farm:
-            for file in folder.iterdir():
-                if not file.name.endswith(".lock"):
-                    (Path(farm) / file.name).symlink_to(file.absolute())
-            index = Index.open(farm)
-            index.config_reader("manual", 1)
-            return index, index.searcher()
+        for file in folder.iterdir():
+            if not file.name.endswith(".lock"):
+                (farm / file.name).symlink_to(file.absolute())
+        index = Index.open(str(farm))
+        index.config_reader("manual", 1)
+        return index, index.searcher()
     except (OSError, ValueError) as problem:
         raise IndexUnusable(f"the index in {folder} cannot be opened: {problem}") from problem
+
+
+def _remove(farm: Path) -> None:
+    shutil.rmtree(farm, ignore_errors=True)
