@@ -210,7 +210,8 @@ document.addEventListener("click", (event) => {
     showSource(card);
     return;
   }
-  if (!event.target.closest(".sources") && !wide.matches) closeSources();
+  const outside = !event.target.closest(".sources");
+  if (event.target.closest("[data-close]") || (outside && !wide.matches)) closeSources();
 });
 
 // Copying
