@@ -148,7 +148,7 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
     metrics: dict[str, float] = msgspec.field(default_factory=dict[str, float])
 
 
-class RunFailed(Event, frozen=True, kw_only=True, tag="error"):
+class RunFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
     """The run ended without a full answer; what was said so far stays valid."""
 
     # Named as the npm server names it; `tag` is a stable word for programs.

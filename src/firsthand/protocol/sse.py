@@ -38,21 +38,30 @@ class EventStreamParser:
     """Feeds on byte chunks and gives back complete events; holds at most one unfinished event."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
+        self._after_return = False
         self._data: list[str] = []
         self._event = ""
         self._id: str | None = None
 
     def feed(self, chunk: bytes) -> Iterator[ServerSentEvent]:
         """Yield the events that this chunk completes. Raises `StreamTooLong`."""
-        buffer = self._rest + chunk
-        # A carriage return at the end may be half of a line break; keep it for the next chunk.
-        keep = b""
-        if buffer.endswith(b"\r"):
-            buffer, keep = buffer[:-1], b"\r"
-        lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = lines.pop() + keep
-        if len(self._rest) > MAX_LINE_BYTES:
+        if self._after_return and chunk:
+            # The line feed of a line break whose carriage return ended the chunk before.
+            chunk = chunk.removeprefix(b"\n")
+            self._after_return = False
+        if not chunk:
+            return
+        self._after_return = chunk.endswith(b"\r")
+        lines = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if len(lines) > 1:
+            lines[0] = b"".join([*self._rest, lines[0]])
+            self._rest, self._rest_bytes = [], 0
+        last = lines.pop()
+        self._rest.append(last)
+        self._rest_bytes += len(last)
+        if self._rest_bytes > MAX_LINE_BYTES:
             raise StreamTooLong(f"a line of the event stream exceeds {MAX_LINE_BYTES} bytes")
         for line in lines:
             done = self._line(line.decode("utf-8", "replace"))

@@ -64,7 +64,7 @@ async def run(arguments: Sequence[str], folder: Path, *, seconds: float, max_byt
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    complaint = asyncio.ensure_future(process.stderr.read(64 * 1024))
+    complaint = asyncio.ensure_future(_read_complaint(process.stderr))
     cut: str | None = None
     output = bytearray()
     try:
@@ -88,6 +88,14 @@ async def run(arguments: Sequence[str], folder: Path, *, seconds: float, max_byt
     if process.returncode == 2 and not output:
         raise ToolError(_complaint(said))
     return Found(bytes(output), cut)
+
+
+async def _read_complaint(stream: asyncio.StreamReader) -> bytes:
+    """Read to the end, so that the program never waits for us; keep the beginning."""
+    said = b""
+    while chunk := await stream.read(64 * 1024):
+        said = (said + chunk)[: 64 * 1024]
+    return said
 
 
 def _complaint(said: bytes) -> str:
