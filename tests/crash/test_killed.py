@@ -132,7 +132,7 @@ def _says(word: str) -> Callable[[Said], bool]:
     return lambda said: word in str(said.get("event"))
 
 
-@pytest.mark.requirement("HUB-6", "HUB-7")
+@pytest.mark.requirement("HUB-6", "HUB-7", "BOX-7")
 def test_an_answer_completes_over_two_kills(start_hub: StartHub, remote: GitServer) -> None:
     hub = start_hub(SLOW)
     run = hub.ask("Well?", remote.url_of("tiny.git"))

@@ -69,6 +69,7 @@ async def test_any_number_of_callers_share_one_wake(world: World) -> None:
     assert (await world.instance()).generation == before.generation + 2
 
 
+@pytest.mark.requirement("HUB-5")
 async def test_ten_questions_on_a_stopped_instance_wake_it_once(world: World) -> None:
     before = await world.stopped()
     starts = world.provider.count("start")
@@ -173,6 +174,7 @@ async def test_reset_replaces_the_sandbox(world: World) -> None:
     assert after.sandbox_id in real
 
 
+@pytest.mark.requirement("HUB-4")
 async def test_what_is_not_allowed_now_is_a_conflict_that_says_so(world: World) -> None:
     with pytest.raises(Conflict) as early:
         await world.instances.wake(OWNER)
@@ -216,6 +218,7 @@ async def test_a_wake_during_a_stop_waits_for_it(world: World) -> None:
     assert (await world.instance()).generation == before.generation + 4
 
 
+@pytest.mark.requirement("HUB-4")
 async def test_only_one_of_two_movers_wins(world: World) -> None:
     before = await world.stopped()
     won = await asyncio.gather(

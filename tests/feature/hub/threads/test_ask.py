@@ -15,6 +15,7 @@ from tests.hub_world import OWNER, STRANGER, World
 from tests.scripted_agent import Gate, say
 
 
+@pytest.mark.requirement("HUB-7")
 async def test_a_question_is_answered_from_nothing(world: World) -> None:
     run = await world.ask.ask(OWNER, "  How does it\nwork?  ")
     events = await world.events(run)
@@ -43,6 +44,7 @@ async def test_a_question_is_answered_from_nothing(world: World) -> None:
     assert said[1].parts.usage.input_tokens == 7
 
 
+@pytest.mark.requirement("HUB-19")
 async def test_the_agent_is_told_what_to_read_and_what_was_said(world: World) -> None:
     first = await world.ask.ask(OWNER, "One?")
     await world.ended(first)
@@ -59,6 +61,7 @@ async def test_the_agent_is_told_what_to_read_and_what_was_said(world: World) ->
     assert request.gateway_token != world.agent.requests[0].gateway_token
 
 
+@pytest.mark.requirement("HUB-9")
 async def test_the_same_key_asks_once(world: World) -> None:
     first = await world.ask.ask(OWNER, "One?", idempotency_key="k")
     again = await world.ask.ask(OWNER, "One?", idempotency_key="k")
@@ -85,6 +88,7 @@ async def test_a_refused_question_leaves_nothing_behind(world: World) -> None:
     await world.ended(run)
 
 
+@pytest.mark.requirement("HUB-15")
 @pytest.mark.parametrize(
     ("message", "resources", "word"),
     [
@@ -114,6 +118,7 @@ async def test_one_off_sources_stand_beside_resources(world: World) -> None:
     await world.ended(run)
 
 
+@pytest.mark.requirement("HUB-3")
 async def test_others_see_nothing(world: World) -> None:
     run = await world.ask.ask(OWNER, "Mine?")
     await world.ended(run)

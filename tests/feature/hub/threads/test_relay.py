@@ -27,6 +27,7 @@ async def answer_text(world: World, run_id: str) -> str:
     return await world.db.read(read)
 
 
+@pytest.mark.requirement("HUB-7")
 async def test_readers_start_where_they_like_and_see_the_same(world: World) -> None:
     gate = Gate()
     world.agent.script = [*say("one ", "two ", end=False), gate, *say("three")[1:]]
@@ -74,6 +75,7 @@ async def test_stop_while_fetching(world: World) -> None:
     assert world.agent.requests == []
 
 
+@pytest.mark.requirement("HUB-8")
 async def test_stop_while_answering_keeps_what_was_said(world: World) -> None:
     gate = Gate()
     world.agent.script = [*say("some ", "text", end=False), gate, *say("more")[1:]]
@@ -102,6 +104,7 @@ async def test_stop_before_the_workflow_began(ground: Ground) -> None:
         assert (await world.ended(run)).state is RunState.CANCELLED
 
 
+@pytest.mark.requirement("HUB-18")
 async def test_a_sandbox_that_dies_in_the_middle_fails_the_run(world: World) -> None:
     gate = Gate()
     world.agent.script = [*say("some ", "text", end=False), gate, Die()]
@@ -172,6 +175,7 @@ async def test_an_instance_that_cannot_wake_fails_the_run_with_its_reason(world:
     assert "start was told to fail" in ended.error_message
 
 
+@pytest.mark.requirement("HUB-6")
 async def test_the_answer_goes_on_over_a_restart_of_the_hub(ground: Ground) -> None:
     gates = [Gate(), Gate()]
     ground.agent.script = [
@@ -208,6 +212,7 @@ async def _journal_of(ground: Ground, run_id: str) -> list[NumberedEvent]:
         await db.close()
 
 
+@pytest.mark.requirement("HUB-18")
 async def test_an_agent_that_was_restarted_meanwhile_has_lost_the_answer(ground: Ground) -> None:
     gate = Gate()
     ground.agent.script = [*say("some ", "text", end=False), gate]
