@@ -2,14 +2,11 @@
 
 import os
 import pty
-import re
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 90
@@ -90,56 +87,3 @@ def started(home: Path, *arguments: str, **settings: str) -> Generator[subproces
         finally:
             if process.poll() is None:
                 process.kill()
-
-
-@dataclass
-class RunningHub:
-    """`firsthand serve` as a process; `lines` is what it printed so far."""
-
-    process: subprocess.Popen[str]
-    lines: list[str] = field(default_factory=list[str])
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        found = re.search(r"https?://\S+", self.lines[0])
-        assert found is not None
-        return found[0]
-
-    def stop(self) -> str:
-        """End it in an orderly way; return what it had left to say."""
-        self.process.send_signal(signal.SIGTERM)
-        rest, _ = self.process.communicate(timeout=SECONDS)
-        return rest
-
-
-@contextmanager
-def serving(home: Path, **settings: str) -> Generator[RunningHub]:
-    """Run a new hub on a free port until the block ends; it has printed where, and a link."""
-    log = home / "hub.log"
-    with (
-        log.open("a") as errors,
-        subprocess.Popen(
-            [PROGRAM, "serve", "--port", "0"],
-            cwd=home,
-            env=environment(home, **settings),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        ) as process,
-    ):
-        # A hub that says nothing is killed, which ends the reading below.
-        guard = threading.Timer(SECONDS, process.kill)
-        guard.start()
-        hub = RunningHub(process)
-        try:
-            assert process.stdout is not None
-            hub.lines = [process.stdout.readline().rstrip() for _ in range(2)]
-            assert all(hub.lines), log.read_text()
-            guard.cancel()
-            yield hub
-        finally:
-            guard.cancel()
-            if process.poll() is None:
-                hub.stop()

@@ -2,29 +2,21 @@
 
 import json
 import signal
-import socket
-import tempfile
 import threading
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.command_line import SECONDS, firsthand, serving, started
+from tests.command_line import SECONDS, firsthand, started
 from tests.git_server import GitServer, serve_git
+from tests.hub_process import running_hub
 from tests.model_server import ModelServer, Reply, Say, Wait
 from tests.repositories import Commit, make_repository
 
 pytestmark = pytest.mark.timeout(300)
 QUESTION = "How are redirects followed?"
 CODE = b"def follow_redirects(response):\n    return response.next()\n"
-
-
-@pytest.fixture
-def home() -> Generator[Path]:
-    """A home folder with a short path, as the sockets of a hub that lie in it need."""
-    with tempfile.TemporaryDirectory(prefix="fh-") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture
@@ -42,11 +34,10 @@ LOOPBACK = {"FIRSTHAND_ALLOWED_PRIVATE_HOSTS": "127.0.0.1"}
 
 @pytest.mark.requirement("CLI-7", "CLI-8", "HUB-12", "HUB-16", "HUB-17")
 def test_the_whole_way_through_a_hub_and_again_after_a_restart(
-    home: Path, remote: GitServer
+    remote: GitServer,
 ) -> None:
-    with serving(home, **LOOPBACK) as hub:
-        assert hub.lines[1].endswith(hub.lines[1].split("/welcome?token=")[1])
-        assert hub.url in hub.lines[1]
+    with running_hub(**LOOPBACK) as hub:
+        home = hub.folder.parent
         added = firsthand(home, "resources", "add", remote.url_of("tiny.git"), "--json")
         assert added.code == 0, added.err
         assert json.loads(added.out)["name"] == "tiny"
@@ -58,8 +49,9 @@ def test_the_whole_way_through_a_hub_and_again_after_a_restart(
         status = firsthand(home, "instance", "status")
         assert status.out.startswith("running")
         assert firsthand(home, "instance", "stop").code == 0
-    # The same folder, the next process: nothing has to be added again.
-    with serving(home, **LOOPBACK):
+        # The same folder, the next process: nothing has to be added again.
+        hub.stop()
+        hub.start()
         again = firsthand(home, "ask", QUESTION, "--json")
         assert again.code == 0, again.err
         found = json.loads(again.out)
@@ -75,8 +67,9 @@ def test_the_whole_way_through_a_hub_and_again_after_a_restart(
 
 
 @pytest.mark.requirement("CLI-6", "CLI-8", "SRC-6", "HUB-15")
-def test_what_the_hub_refuses_is_said_in_its_words(home: Path) -> None:
-    with serving(home):
+def test_what_the_hub_refuses_is_said_in_its_words() -> None:
+    with running_hub() as hub:
+        home = hub.folder.parent
         secret = firsthand(home, "resources", "add", "https://me:secret@example.org/tiny.git")
         assert secret.code == 2
         assert "secret" not in secret.err
@@ -90,23 +83,16 @@ def test_what_the_hub_refuses_is_said_in_its_words(home: Path) -> None:
 
 
 @pytest.mark.requirement("HUB-13")
-def test_a_busy_port_and_a_second_hub_get_one_clear_line_each(home: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = str(busy.getsockname()[1])
-        ended = firsthand(home, "serve", "--port", port)
-    assert ended.code == 1
-    assert ended.err.splitlines()[0] == (
-        f"firsthand: Port {port} on 127.0.0.1 is in use by another program."
-    )
-    with serving(home) as hub:
-        second = firsthand(home, "serve", "--port", "0")
+def test_a_second_hub_on_the_same_data_is_told_of_the_first() -> None:
+    with running_hub() as hub:
+        second = firsthand(hub.folder.parent, "serve", "--port", "0")
         assert second.code == 1
         assert hub.url in second.err
         assert len(second.err.splitlines()) == 2
 
 
 @pytest.mark.requirement("CLI-10", "HUB-8")
-def test_ctrl_c_cancels_the_run_in_the_hub(home: Path, remote: GitServer) -> None:
+def test_ctrl_c_cancels_the_run_in_the_hub(remote: GitServer) -> None:
     with ModelServer() as server:
         server.script(Reply(Say("It is "), Wait(threading.Event()), Say("never said.")))
         model = {
@@ -114,7 +100,8 @@ def test_ctrl_c_cancels_the_run_in_the_hub(home: Path, remote: GitServer) -> Non
             "FIRSTHAND_MODEL_API_KEY": "sk-test",
             "FIRSTHAND_MODEL": "test-model",
         }
-        with serving(home, **LOOPBACK, **model):
+        with running_hub(**LOOPBACK, **model) as hub:
+            home = hub.folder.parent
             added = firsthand(home, "resources", "add", remote.url_of("tiny.git"))
             assert added.code == 0, added.err
             with started(home, "ask", QUESTION, "-r", "tiny") as process:
@@ -128,12 +115,13 @@ def test_ctrl_c_cancels_the_run_in_the_hub(home: Path, remote: GitServer) -> Non
 
 
 @pytest.mark.requirement("HUB-10", "HUB-11")
-def test_a_model_answers_through_the_gateway(home: Path, remote: GitServer) -> None:
+def test_a_model_answers_through_the_gateway(remote: GitServer) -> None:
     with ModelServer(
         key="sk-test", otherwise=Reply(Say("Here: [tiny/redirects.py:1-2]."))
     ) as server:
         model = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url}
-        with serving(home, **LOOPBACK, **model):
+        with running_hub(**LOOPBACK, **model) as hub:
+            home = hub.folder.parent
             added = firsthand(home, "resources", "add", remote.url_of("tiny.git"))
             assert added.code == 0, added.err
             ended = firsthand(home, "ask", QUESTION, "-r", "tiny", "--json")
