@@ -1,17 +1,16 @@
 """Asking over HTTP in tests, and reading what comes."""
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from firsthand.protocol.events import NumberedEvent, TextDelta, decode_event
+from firsthand.protocol.events import NumberedEvent, SessionStarted, TextDelta, decode_event
 from tests.e2e.conftest import Stage
 from tests.hub_process import events_of
 
 
 @contextmanager
-def asking(stage: Stage, question: str, **more: Any) -> Iterator[Iterator[NumberedEvent]]:
+def asking(stage: Stage, question: str, **more: Any) -> Generator[Iterator[NumberedEvent]]:
     """Ask about the stage's project and have the stream of events open."""
     body = {"message": question, "resources": [stage.project], **more}
     with stage.hub.request("POST", "/chat/stream", body) as answer:
@@ -20,7 +19,7 @@ def asking(stage: Stage, question: str, **more: Any) -> Iterator[Iterator[Number
 
 
 @contextmanager
-def following(stage: Stage, run_id: str, after: int = 0) -> Iterator[Iterator[NumberedEvent]]:
+def following(stage: Stage, run_id: str, after: int = 0) -> Generator[Iterator[NumberedEvent]]:
     """Follow a run from a number onward."""
     headers = {"Last-Event-ID": str(after)}
     with stage.hub.request("GET", f"/runs/{run_id}/events", headers=headers) as answer:
@@ -53,10 +52,6 @@ def until_text(events: Iterator[NumberedEvent], end: str) -> list[NumberedEvent]
 
 
 def run_id_of(events: list[NumberedEvent]) -> str:
-    return str(json.loads(_json(events[0]))["event"]["runId"])
-
-
-def _json(event: NumberedEvent) -> bytes:
-    import msgspec
-
-    return msgspec.json.encode(event)
+    first = events[0].event
+    assert isinstance(first, SessionStarted)
+    return first.run_id

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -41,15 +40,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
         serve_git(root) as git,
         ModelServer(key=KEY) as model,
         running_hub(
-            FIRSTHAND_ALLOWED_PRIVATE_HOSTS=git.host,
+            FIRSTHAND_ALLOWED_PRIVATE_HOSTS="127.0.0.1",
             OPENAI_API_KEY=KEY,
             OPENAI_BASE_URL=model.base_url,
             FIRSTHAND_MODEL="openai/test-model",
         ) as hub,
     ):
         yield Stage(hub, model, git, git.url_of("project"), made.commits[-1])
-
-
-@pytest.fixture
-def path_of_data(stage: Stage) -> Path:
-    return stage.hub.folder

@@ -13,8 +13,10 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from firsthand.hub.api.problems import problem, problem_of, status_of
 from firsthand.hub.api.routes import api_routes
@@ -31,8 +33,49 @@ _SHUTDOWN_SECONDS = 2
 log = structlog.get_logger(__name__)
 
 
-def make_app(hub: Hub) -> Starlette:
-    """Return the application over an open hub."""
+class EndStreams:
+    """Ends open streams in good order when the hub is about to stop.
+
+    To a stream it looks as if its reader had left; to the reader, who comes back by itself, as
+    if the stream had ended. Requests that have not been answered yet are left alone.
+    """
+
+    def __init__(self, app: ASGIApp, *, stopping: asyncio.Event) -> None:
+        self._app = app
+        self._stopping = stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        begun = asyncio.Event()
+        complete = False
+
+        async def sending(message: Message) -> None:
+            nonlocal complete
+            begun.set()
+            complete = message["type"] == "http.response.body" and not message.get("more_body")
+            await send(message)
+
+        async def stop_stream() -> None:
+            await self._stopping.wait()
+            await begun.wait()
+
+        async def receiving() -> Message:
+            coming = asyncio.ensure_future(receive())
+            stopped = asyncio.ensure_future(stop_stream())
+            try:
+                await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                return coming.result() if coming.done() else {"type": "http.disconnect"}
+            finally:
+                coming.cancel()
+                stopped.cancel()
+
+        await self._app(scope, receiving, sending)
+        if self._stopping.is_set() and begun.is_set() and not complete:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def make_app(hub: Hub, stopping: asyncio.Event) -> Starlette:
+    """Return the application over an open hub; open streams end when `stopping` is set."""
 
     async def expected(request: Request, error: Exception) -> Response:
         assert isinstance(error, FirsthandError)
@@ -59,7 +102,7 @@ def make_app(hub: Hub) -> Starlette:
 
     return Starlette(
         routes=[*api_routes(hub.api), *web_routes(hub.web)],
-        middleware=web_middleware(hub.web),
+        middleware=[Middleware(EndStreams, stopping=stopping), *web_middleware(hub.web)],
         exception_handlers={
             FirsthandError: expected,
             HTTPException: refused,
@@ -91,9 +134,10 @@ async def _serve(settings: Settings, listener: socket.socket, say: Callable[[str
     url = settings.public_url or _url_of(settings, listener)
     async with open_hub(settings, public_url=url) as hub:
         announce(settings.data_dir, _url_of(settings, listener), hub.identity.new_local_token())
+        stopping = asyncio.Event()
         server = _Server(
             uvicorn.Config(
-                make_app(hub),
+                make_app(hub, stopping),
                 http="httptools",
                 log_config=None,
                 access_log=False,
@@ -103,8 +147,13 @@ async def _serve(settings: Settings, listener: socket.socket, say: Callable[[str
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             )
         )
+
+        def end() -> None:
+            stopping.set()
+            server.end()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, server.end)
+            asyncio.get_running_loop().add_signal_handler(number, end)
         async with _greeting(hub, url, say):
             await server.serve(sockets=[listener])
 
