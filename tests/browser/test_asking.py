@@ -69,7 +69,7 @@ def test_an_answer_streams_with_its_work_and_its_citations_open_the_lines(
     assert page.locator('.answer-part[aria-busy="true"]').count() == 1
     # Half of a citation is not shown; a whole one is a chip at once.
     assert "[shop" not in page.locator(".answer").inner_text()
-    page.get_by_text("Stop", exact=True).wait_for()
+    page.locator(".turn-actions").get_by_text("Stop").wait_for()
     details = page.locator(".work-line > details")
     details.locator("summary").first.click()
     gate.set()
@@ -111,7 +111,7 @@ def test_a_follow_up_needs_no_new_page_and_an_answer_can_be_stopped(
     stage.model.script(Reply(Say("Because "), Wait(gate), Say("never said")))
     ask(page, "And why?")
     page.wait_for_selector(".turn:nth-of-type(2) .answer:has-text('Because')")
-    page.get_by_text("Stop", exact=True).click()
+    page.locator(".turn-actions").get_by_text("Stop").click()
     page.wait_for_selector(".problem.calm:has-text('Stopped')")
     assert page.evaluate("window.isTheSamePage") is True
     assert page.input_value("#message") == ""
