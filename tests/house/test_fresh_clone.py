@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hub_process import HubProcess
+
 ROOT = Path(__file__).parents[2]
 # A whole environment is installed, from the network.
 SECONDS = 540
@@ -24,7 +26,11 @@ def clone() -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="fh-") as folder:
         place = Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", ROOT, place], check=True, timeout=60)
-        yield place
+        try:
+            yield place
+        finally:
+            # The hub has ended, its sandbox lives on, as it should.
+            HubProcess(Path(folder) / "data", 0, {}).destroy()
 
 
 @pytest.mark.timeout(600)
