@@ -16,6 +16,8 @@ from firsthand.hub.sandboxes.provider import (
 
 from .conftest import Host
 
+pytestmark = pytest.mark.requirement("BOX-8")
+
 
 async def make_running(hub: SandboxProvider, *, idle_seconds: float = 60) -> SandboxId:
     spec = SandboxSpec(new_sandbox_id(), idle_limit=timedelta(seconds=idle_seconds))
@@ -93,6 +95,7 @@ async def test_every_operation_may_be_repeated(host: Host) -> None:
     assert await hub.state(spec.sandbox_id) is SandboxState.MISSING
 
 
+@pytest.mark.requirement("BOX-7")
 async def test_the_next_hub_adopts_what_runs(host: Host) -> None:
     first = host.new_hub()
     sandbox_id = await make_running(first)
@@ -124,6 +127,7 @@ async def test_an_agent_that_ends_is_seen_as_stopped(host: Host) -> None:
     assert await ask(hub, sandbox_id) == {"status": "ok"}
 
 
+@pytest.mark.requirement("BOX-9")
 async def test_the_log_is_read_from_its_end(host: Host) -> None:
     hub = host.new_hub()
     sandbox_id = await make_running(hub)

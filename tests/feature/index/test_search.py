@@ -10,6 +10,8 @@ from firsthand.sources.index.build import build_index
 from firsthand.sources.index.layout import IndexUnusable, is_current
 from firsthand.sources.index.search import SearchIndex
 
+pytestmark = pytest.mark.requirement("SRC-17")
+
 SESSIONS = '''\
 """Sessions keep settings between requests."""
 

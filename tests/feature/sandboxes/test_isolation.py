@@ -125,6 +125,7 @@ def facts_of_this_host() -> dict[str, object]:
     }
 
 
+@pytest.mark.requirement("BOX-6")
 def test_it_runs_as_nobody_on_a_host_without_a_name(probed: Probed) -> None:
     uid, gid, groups, hostname = probed.identity
     assert (uid, gid, hostname) == (65534, 65534, "sandbox")
@@ -135,11 +136,13 @@ def test_it_reads_a_checkout_whose_name_it_knows(probed: Probed) -> None:
     assert probed.reads == "for whoever knows the name"
 
 
+@pytest.mark.requirement("BOX-1", "BOX-2", "BOX-3", "BOX-4", "BOX-5", "BOX-6")
 @pytest.mark.parametrize("name", attempts)
 def test_it_cannot(probed: Probed, name: str) -> None:
     assert probed.attempts[name] is not None, f"A sandbox could {name.replace('_', ' ')}."
 
 
+@pytest.mark.requirement("BOX-6")
 @pytest.mark.parametrize("name", MACHINES[os.uname().machine].denied)
 def test_the_kernel_refuses_the_call(probed: Probed, name: str) -> None:
     assert probed.calls[name] == "EPERM"
