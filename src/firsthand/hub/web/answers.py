@@ -165,7 +165,7 @@ def _past(parts: AnswerParts) -> str:
         f"listed files {_times(listed)}" if listed else "",
         f"used other tools {_times(other)}" if other else "",
     ]
-    sentence = ", ".join(fact for fact in facts if fact) or "no tool was used"
+    sentence = ", ".join(fact for fact in facts if fact) or "nothing was read"
     return sentence[0].upper() + sentence[1:]
 
 
