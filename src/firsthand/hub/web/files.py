@@ -71,7 +71,9 @@ def _confined(tree: Path, path: str) -> Path:
 
 def _list(place: Path) -> Folder:
     with os.scandir(place) as scan:
-        found = [Entry(_printable(entry.name), entry.is_dir()) for entry in scan]
+        found = [
+            Entry(_printable(entry.name), entry.is_dir(follow_symlinks=False)) for entry in scan
+        ]
     found.sort(key=lambda entry: (not entry.folder, entry.name.lower(), entry.name))
     return Folder(tuple(found[:MAX_ENTRIES]), max(0, len(found) - MAX_ENTRIES))
 

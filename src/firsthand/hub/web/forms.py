@@ -3,7 +3,6 @@ live connection brings what changed.
 """
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -22,6 +21,7 @@ from firsthand.hub.web.sessions import (
     set_session,
     signed_in,
 )
+from firsthand.hub.web.typed import own_page, spelled_out
 
 Form = Callable[[Request, Principal, Fields], Awaitable[Response]]
 
@@ -98,7 +98,7 @@ class Forms:
         try:
             await self._deps.projects.add_resource(
                 principal,
-                _spelled_out(values["source"]),
+                spelled_out(values["source"]),
                 name=values["name"] or None,
                 ref=values["ref"] or None,
             )
@@ -172,7 +172,7 @@ class Forms:
         address = request.client.host if request.client else ""
         try:
             data = await read_fields(request)
-            login, wanted = data.text("login"), _own_page(data.text("next"))
+            login, wanted = data.text("login"), own_page(data.text("next"))
             opened = await self._deps.identity.sign_in(
                 login, data.exact("password"), address=address
             )
@@ -215,19 +215,3 @@ class Forms:
 
 def _by_htmx(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
-
-
-def _own_page(wanted: str) -> str:
-    """Return the page if it is one of ours, else the first one; never an address elsewhere."""
-    parts = urlsplit(wanted)
-    ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
-    return wanted if ours and not parts.netloc and not parts.scheme else "/"
-
-
-def _spelled_out(source: str) -> str:
-    """Turn `owner/name` into its address on GitHub, where most people's sources are."""
-    head, _, ref = source.partition("@")
-    parts = head.split("/")
-    if len(parts) == 2 and all(parts) and ":" not in head and not head.startswith((".", "~", "/")):
-        return f"https://github.com/{head}" + (f"@{ref}" if ref else "")
-    return source
