@@ -11,12 +11,15 @@ from firsthand.sources.index.analysis import TOKENIZER
 from firsthand.sources.index.entries import FileEntry, PassageEntry, SymbolEntry
 from firsthand.sources.index.layout import FileRow, IndexFolder, IndexStats
 from firsthand.sources.index.parsing import parse_all
-from firsthand.sources.index.scan import list_files
+from firsthand.sources.index.scan import MAX_BYTES, list_files
 
 if TYPE_CHECKING:
     from tantivy import Document, IndexWriter, SchemaBuilder
 
 MAX_FILES = 200_000
+MAX_TOTAL_BYTES = 1_000_000_000
+"""Of a larger tree the files that come first are indexed."""
+
 _WRITER_BYTES = 60_000_000
 
 
@@ -29,9 +32,9 @@ def build_index(tree: Path, index: Path, *, workers: int | None = None) -> Index
     began = time.monotonic()
     folder = IndexFolder(index)
     index.mkdir(parents=True, exist_ok=True)
-    files = list(list_files(tree))[:MAX_FILES]
+    files = list(list_files(tree))
     writing = _Writing(folder)
-    for file in parse_all(tree, files, workers or len(os.sched_getaffinity(0))):
+    for file in parse_all(tree, _bounded(files), workers or len(os.sched_getaffinity(0))):
         writing.add(file)
     writing.finish()
     stats = IndexStats(
@@ -44,6 +47,15 @@ def build_index(tree: Path, index: Path, *, workers: int | None = None) -> Index
     folder.write_files(writing.rows)
     folder.write_format(stats)
     return stats
+
+
+def _bounded(files: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    total = 0
+    for count, (_, size) in enumerate(files[:MAX_FILES]):
+        total += min(size, MAX_BYTES)
+        if total > MAX_TOTAL_BYTES:
+            return files[:count]
+    return files[:MAX_FILES]
 
 
 class _Writing:

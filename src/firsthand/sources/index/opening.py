@@ -8,9 +8,8 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from firsthand.sources.index.layout import IndexUnusable
 from firsthand.sources.index.question import WeightedTerm
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from tantivy import DocAddress, Index, Query, Schema, Searcher
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A document that a query found: its score, its file's number, its first and last line."""
 
     address: "DocAddress"

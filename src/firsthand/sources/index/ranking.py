@@ -7,10 +7,11 @@ round numbers that were checked on repositories other than those they were chose
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from firsthand.sources.index.opening import Found
+from firsthand.sources.index.question import WeightedTerm
 
 PASSAGE_WEIGHTS = (1.0, 0.5)
 """What the best and the second-best passage of a file count."""
@@ -28,6 +29,12 @@ LEADING_PASSAGES = 3
 """Of how many passages the used names are followed to their definitions."""
 
 
+NATURE_FACTORS = {"generated": 0.5, "vendored": 0.5, "test": 0.8}
+"""What is left of a file's score where it is not the project's own code or documentation."""
+
+_TEST_TERMS = frozenset({"test", "spec", "fixtur"})
+
+
 @dataclass
 class FileScore:
     """What was found in one file: its whole worth, and its passages and definitions by score."""
@@ -43,8 +50,13 @@ def rank_files(
     passages: Iterable[Found],
     symbols: Iterable[Found],
     links: dict[int, float],
+    factor_of: Callable[[int], float],
 ) -> list[FileScore]:
-    """Return the files, best first; `links` holds the score of passages that lead to a file."""
+    """Return the files, best first.
+
+    `links` holds for a file the score of a passage that leads to it, `factor_of` gives what is left
+    of a file's score by its nature.
+    """
     ranked: dict[int, FileScore] = {}
 
     def entry(number: int) -> FileScore:
@@ -60,12 +72,19 @@ def rank_files(
         entry(number).score += LINK_WEIGHT * score
     for file in ranked.values():
         file.score += _best(file.passages, PASSAGE_WEIGHTS) + _best(file.symbols, SYMBOL_WEIGHTS)
+        file.score *= factor_of(file.number)
     return sorted(ranked.values(), key=lambda file: (-file.score, file.number))
 
 
 def _best(found: list[Found], weights: tuple[float, ...]) -> float:
     ordered = sorted((entry.score for entry in found), reverse=True)
     return sum(weight * score for weight, score in zip(weights, ordered, strict=False))
+
+
+def nature_factors(terms: Iterable[WeightedTerm]) -> dict[str, float]:
+    """Return the factors for one question: tests stand back unless it speaks of them."""
+    speaks_of_tests = any(term.term in _TEST_TERMS for term in terms)
+    return {**NATURE_FACTORS, "test": 1.0} if speaks_of_tests else NATURE_FACTORS
 
 
 def follow_links(

@@ -28,8 +28,8 @@ _BINARY_SUFFIXES = _words(
 )
 
 _VENDORED = re.compile(
-    r"(^|/)(node_modules|bower_components|vendor|vendored|_vendor|third_party|third-party|"
-    r"thirdparty|external|extern|deps|dist|site-packages)/"
+    r"(^|/)(node_modules|bower_components|vendor|vendored|_vendor|_vendored|third_party|"
+    r"third-party|thirdparty|3rdparty|site-packages)/"
 )
 _TESTS = re.compile(
     r"(^|/)(tests?|testing|__tests__|specs?|testdata|test-data|fixtures?)/|"

@@ -18,6 +18,7 @@ from firsthand.sources.index.ranking import (
     LEADING_PASSAGES,
     FileScore,
     follow_links,
+    nature_factors,
     rank_files,
 )
 from firsthand.sources.index.scan import read_text
@@ -96,6 +97,7 @@ class SearchIndex:
 
     def _rank(self, search: "_Search") -> list[FileScore]:
         passages = search.ask(self._passages, {"text": 1.0})
+        factors = nature_factors(search.terms)
         return rank_files(
             files=search.ask(self._files, FILE_FIELDS),
             passages=passages,
@@ -104,6 +106,7 @@ class SearchIndex:
                 (passage, self._files_used_by(passage, search.folders))
                 for passage in passages[:LEADING_PASSAGES]
             ),
+            factor_of=lambda number: factors.get(self._rows[number].nature, 1.0),
         )
 
     def _files_used_by(self, passage: Found, folders: list[str]) -> Iterator[int]:
