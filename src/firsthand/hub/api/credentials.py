@@ -4,8 +4,7 @@ from starlette.requests import Request
 
 from firsthand.hub.errors import NotSignedIn
 from firsthand.hub.identity import Identity, Principal
-
-SESSION_COOKIE = "firsthand_session"
+from firsthand.hub.identity.identity import SESSION_COOKIE
 
 
 async def authenticate(request: Request, identity: Identity) -> Principal:

@@ -25,6 +25,8 @@ from firsthand.hub.identity.user import (
 )
 from firsthand.hub.ids import UserId, hash_token, new_token, new_user_id
 
+# The cookie in which every entrance finds the token of a session.
+SESSION_COOKIE = "firsthand_session"
 SESSION_LIFE = timedelta(days=30)
 LINK_LIFE = timedelta(hours=24)
 # A session in use is prolonged at most once a day, so that reading a page rarely writes.

@@ -7,8 +7,8 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from firsthand.hub.identity.identity import SESSION_COOKIE
 from firsthand.hub.web.deps import WebDeps
-from firsthand.hub.web.sessions import SESSION_COOKIE
 
 _HEADERS = {
     "Content-Security-Policy": (

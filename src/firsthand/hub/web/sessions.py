@@ -6,11 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from firsthand.hub.errors import NotSignedIn
-from firsthand.hub.identity.identity import SESSION_LIFE
+from firsthand.hub.identity.identity import SESSION_COOKIE, SESSION_LIFE
 from firsthand.hub.identity.principal import Principal
 from firsthand.hub.web.deps import WebDeps
 
-SESSION_COOKIE = "firsthand_session"
 # Browsers keep a cookie for 400 days at most; the session itself decides.
 _COOKIE_LIFE = max(SESSION_LIFE, timedelta(days=180))
 
