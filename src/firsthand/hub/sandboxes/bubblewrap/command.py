@@ -1,11 +1,12 @@
 """What a sandbox is made of, as the command line that makes it.
 
-Three layers, each of which dies with the one around it:
+Three layers, outermost first:
 
-1. the keeper, a shell that does nothing but wait. It holds the incarnation's lock, and is the
-   parent whose end takes everything else along;
-2. only where the hub is root: an outer bubblewrap that makes the needed folders reachable, and
+1. only where the hub is root: a bubblewrap that makes the needed folders reachable, and
    `setpriv`, which becomes a user that owns nothing on this host. From there on nothing is root;
+2. the keeper, a shell that does nothing but wait. It holds the incarnation's lock, and what is
+   inside of it dies with it: bubblewrap's `--die-with-parent` needs a parent other than the hub,
+   and one of the same user, or the kernel would not deliver the signal;
 3. bubblewrap proper, then `prlimit`, then the agent as process 1 of its own world.
 """
 
@@ -116,14 +117,15 @@ def build_command(
     agent: Sequence[str],
 ) -> list[str]:
     """Return the whole command line; `agent` is what runs inside, arguments included."""
-    binds = _binds(places, [*readable, *map(Path, (programs.bwrap, programs.prlimit))])
+    used = (programs.bwrap, programs.prlimit, programs.shell, programs.setpriv)
+    binds = _binds(places, [*readable, *map(Path, used)])
     keeper = [programs.shell, "-c", '"$@" </dev/null; exit $?', "firsthand-sandbox"]
     as_stranger: list[str] = []
     if places.uid is not None:
         as_stranger = _become_stranger(programs, places.uid, binds)
     return [
-        *keeper,
         *as_stranger,
+        *keeper,
         *_inner(programs, places, binds, inner=places.uid is not None),
         "--",
         *_limited(programs, limits),
@@ -163,7 +165,6 @@ def _file_tree(binds: Sequence[_Bind], *, inner: bool) -> list[str]:
 def _become_stranger(programs: Programs, uid: int, binds: Sequence[_Bind]) -> list[str]:
     return [
         programs.bwrap,
-        "--die-with-parent",
         # The inner bubblewrap works with both of these, and hides them again.
         *("--perms", "0755", "--dir", _TMP),
         *("--dev-bind", "/proc", "/proc"),

@@ -1,8 +1,8 @@
 """One life of a sandbox: its processes, and the folder by which any hub finds them again.
 
-The folder holds a lock file. The keeper, outermost of the processes, inherits the lock with its
-descriptor (`fcntl_locking(2)`, open file description locks) and holds it exactly as long as it
-lives; the agent never has that descriptor. So "it runs" is a question to the kernel and not a
+The folder holds a lock file. The keeper, the process around the sandbox, inherits the lock with
+its descriptor (`fcntl_locking(2)`, open file description locks) and holds it exactly as long as
+it lives; the agent never has that descriptor. So "it runs" is a question to the kernel and not a
 remembered process id, two hubs cannot start one sandbox twice, and a hub that was killed at any
 moment leaves nothing that needs repair. bubblewrap itself writes the id of the innermost
 process, which is trusted only while the lock is held: then it cannot have been given to another.
@@ -13,6 +13,7 @@ import fcntl
 import itertools
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -68,7 +69,7 @@ class Incarnation:
     def start(
         self, filter_program: bytes, command: Callable[[Descriptors], Sequence[str]]
     ) -> "subprocess.Popen[bytes] | None":
-        """Start it, unless it lives already; return the keeper, which the caller must reap.
+        """Start it, unless it lives; return the outermost process, which the caller must reap.
 
         The listening socket is made here and inherited by the agent. So a request may be sent
         at once and waits until the agent takes it, and nothing inside can put something else
@@ -146,6 +147,21 @@ class Incarnation:
             await anyio.sleep(0.002)
         return None
 
+    def can_answer(self) -> bool:
+        """Tell whether the agent itself lives; the processes around it end a moment later."""
+        pid = self._process_one()
+        if pid is None or not self.is_alive():
+            return False
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return False
+        try:
+            # A descriptor of a process becomes readable when it ends (pidfd_open(2)).
+            return not _is_readable(process)
+        finally:
+            os.close(process)
+
     def _process_one(self) -> int | None:
         try:
             return int(json.loads((self.folder / "info.json").read_bytes())["child-pid"])
@@ -193,6 +209,12 @@ class Incarnation:
             listener.close()
             raise
         return listener
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _open(stack: contextlib.ExitStack, path: Path, flags: int) -> int:

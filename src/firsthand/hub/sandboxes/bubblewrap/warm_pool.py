@@ -50,9 +50,10 @@ class WarmPool:
         for member in self._members():
             with contextlib.suppress(FileNotFoundError):
                 member.folder.rename(home.claim.folder)
-                if home.claim.incarnation.is_alive():
+                if home.claim.incarnation.can_answer():
                     home.adopt_claim()
                     return True
+                # Its processes are gone, or going.
                 shutil.rmtree(home.claim.folder)
         return False
 
@@ -78,7 +79,7 @@ class WarmPool:
             for folder in _folders(self._all_pools):
                 if folder != self._folder:
                     await self._end(folder)
-            for unusable in [*self._drafts(), *filterfalse(_is_alive, self._members())]:
+            for unusable in [*self._drafts(), *filterfalse(_can_answer, self._members())]:
                 await _discard(unusable)
             for _ in range(self._size - len(self._members())):
                 await self._add(template)
@@ -122,8 +123,8 @@ async def _until_it_answers(path: Path) -> None:
             await writer.wait_closed()
 
 
-def _is_alive(home: Home) -> bool:
-    return home.incarnation.is_alive()
+def _can_answer(home: Home) -> bool:
+    return home.incarnation.can_answer()
 
 
 def _folders(parent: Path) -> list[Path]:
