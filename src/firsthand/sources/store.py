@@ -127,21 +127,18 @@ class SourceStore:
         `max_age` that is five minutes, and where the remote cannot be reached, what is there is
         served however old it is: its `fetched_at` tells. Raises `SourceError`.
         """
-        report = progress or ignore
-        started_at = self._clock()
-        asked_after = started_at - (DEFAULT_MAX_AGE if max_age is None else max_age)
+        asked_after = self._clock() - (DEFAULT_MAX_AGE if max_age is None else max_age)
         if found := self._find_fresh(source, asked_after):
             return found
-        async with hold(self._lock_of("use", source.key), shared=True):
-            async with hold(self._lock_of("source", source.key), report=report) as lock:
-                tell = _both(report, lock)
-                known = await self._resolve(
-                    source, asked_after, serve_stale=max_age is None, report=tell
-                )
-                if found := self._find(source, known):
-                    return found
-                await self._origins[source.kind].fetch(source, known.revision, tell)
-            return await self._unpack(source, known, report)
+        try:
+            return await self._fetch(
+                source, asked_after, serve_stale=max_age is None, report=progress or ignore
+            )
+        except OSError as error:
+            raise FetchFailed(
+                f"The store of sources cannot be written: {error.strerror or error}.",
+                "Look at the free space and the permissions of the data folder.",
+            ) from error
 
     def find(self, checkout_id: str) -> Checkout | None:
         """Return the checkout of that id, as it was first asked for."""
@@ -200,6 +197,20 @@ class SourceStore:
                 if path.is_file()
             ),
         )
+
+    async def _fetch(
+        self, source: Source, asked_after: datetime, *, serve_stale: bool, report: Report
+    ) -> Checkout:
+        async with hold(self._lock_of("use", source.key), shared=True):
+            async with hold(self._lock_of("source", source.key), report=report) as lock:
+                tell = _both(report, lock)
+                known = await self._resolve(
+                    source, asked_after, serve_stale=serve_stale, report=tell
+                )
+                if found := self._find(source, known):
+                    return found
+                await self._origins[source.kind].fetch(source, known.revision, tell)
+            return await self._unpack(source, known, report)
 
     async def _resolve(
         self, source: Source, asked_after: datetime, *, serve_stale: bool, report: Report
@@ -328,12 +339,11 @@ class SourceStore:
             folder.rename(work / "withdrawn")
 
     def _forget_unused(self, source: Source) -> None:
-        if any(record.source.key == source.key for record in self._records.all_checkouts()):
-            return
         # Whoever is between fetching and unpacking holds this lock together with others.
         if (descriptor := try_lock(self._lock_of("use", source.key))) is not None:
             try:
-                self._origins[source.kind].forget(source)
+                if all(r.source.key != source.key for r in self._records.all_checkouts()):
+                    self._origins[source.kind].forget(source)
             finally:
                 os.close(descriptor)
 

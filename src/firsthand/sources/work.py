@@ -64,7 +64,11 @@ def _lock_abandoned(root: Path) -> list[tuple[Path, int]]:
     for folder in root.iterdir():
         if _is_young_file(folder):
             continue
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # Its owner has just finished.
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

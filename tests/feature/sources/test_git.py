@@ -1,5 +1,6 @@
 """Git repositories become read-only trees: which commit, which bytes, what is remembered."""
 
+import shutil
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -257,3 +258,27 @@ async def test_removing_the_last_checkout_removes_the_mirror(world: World) -> No
     assert (sizes.checkouts, sizes.tree_bytes, sizes.mirrors) == (0, 0, 0)
     assert world.leftovers() == []
     assert (await world.store.checkout(world.source("box"))).commit == second.commit
+
+
+async def test_a_search_index_lies_beside_the_tree_and_its_failure_loses_nothing(
+    world: World,
+) -> None:
+    world.repository("box", ONE, TWO)
+    with_index = await world.store.checkout(world.source("box"))
+    assert with_index.index == world.store.trees / with_index.id / "index"
+    assert with_index.notes == ()
+
+    hurried = world.new_store(index_seconds=0.001)
+    without = await hurried.checkout(world.source("box", "v1.0"))
+
+    assert without.index is None
+    assert without.notes[-1].startswith("The search index could not be built: ")
+    assert (without.tree / "README").read_bytes() == b"one\n"
+    assert world.leftovers() == []
+
+
+async def test_a_store_that_cannot_be_written_says_so(world: World) -> None:
+    world.repository("box", ONE)
+    shutil.rmtree(world.root / "work")
+    with pytest.raises(FetchFailed, match="store of sources cannot be written"):
+        await world.store.checkout(world.source("box"))
