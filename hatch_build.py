@@ -162,7 +162,7 @@ def main() -> None:
     """Fetch the assets from the command line."""
     try:
         if ensure_assets():
-            print("web assets: taken from npm")
+            print("web assets: taken from npm", file=sys.stderr)
     except AssetsFailed as error:
         sys.exit(f"web assets: {error}")
 
