@@ -39,7 +39,7 @@ from firsthand.hub.threads.relay import Relay, RelayParts
 from firsthand.hub.threads.run import Run
 from firsthand.hub.workflows import Workflows
 from firsthand.protocol.events import NumberedEvent, TextDelta
-from firsthand.protocol.questions import Dialect, ModelChoice
+from firsthand.protocol.questions import Dialect, ModelChoice, RunLimits
 from firsthand.sources.errors import SourceError
 from firsthand.sources.progress import Progress
 from firsthand.sources.source import Source
@@ -271,6 +271,9 @@ class Ground:
     root: Path
     agent: ScriptedAgent
     clock: ManualClock = field(default_factory=ManualClock)
+    # How long the hub lets an agent go on.
+    limits: RunLimits = field(default_factory=RunLimits)
+    end_grace: timedelta = timedelta(minutes=1)
 
     def __post_init__(self) -> None:
         self.backing = SandboxBacking(self.root / "sb")
@@ -307,7 +310,15 @@ class Ground:
         instances = Instances(around, lifecycle)
         settings = settings or ReconcileSettings(idle_after=timedelta(days=1))
         relay_parts = RelayParts(
-            db, feeds, workflows, instances, checkouts, self.clock, provider.path_inside
+            db=db,
+            feeds=feeds,
+            workflows=workflows,
+            instances=instances,
+            checkouts=checkouts,
+            clock=self.clock,
+            path_inside=provider.path_inside,
+            limits=self.limits,
+            end_grace=self.end_grace,
         )
         return World(
             db=db,

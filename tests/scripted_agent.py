@@ -96,6 +96,8 @@ class ScriptedAgent:
         self.cancelled: list[str] = []
         # Whether health is answered; an agent that never comes up has this unset.
         self.healthy = True
+        # Where the reply to a start waits, after the run was begun.
+        self.before_reply: Gate | None = None
         # Ends before it answers anything.
         self.stillborn = False
 
@@ -155,6 +157,9 @@ class _Life:
             self.agent.requests.append(wanted)
             run = self.runs[wanted.run_id] = _Run(wanted)
             run.task = asyncio.create_task(self._act(run))
+        if (gate := self.agent.before_reply) is not None:
+            gate.reached.set()
+            await gate.opened.wait()
         return _json(run.snapshot)
 
     async def _act(self, run: _Run) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from firsthand.hub.errors import Conflict, Unavailable
 from firsthand.hub.feeds.topics import instance_topic
-from firsthand.hub.identity.principal import Principal
+from firsthand.hub.identity.principal import Principal, Scope
 from firsthand.hub.ids import InstanceId
 from firsthand.hub.instances import store
 from firsthand.hub.instances.instance import (
@@ -36,6 +36,7 @@ class Instances:
 
     async def status(self, principal: Principal) -> Instance:
         """Return the principal's instance. Raises `NotFound`."""
+        principal.require(Scope.READ)
         return await self._around.db.read(lambda c: store.get_own(c, principal))
 
     async def provision(self, principal: Principal) -> Instance:
@@ -61,6 +62,7 @@ class Instances:
         *,
         content_with: InstanceState | None = None,
     ) -> Instance:
+        principal.require(Scope.MANAGE)
         instance = await self.status(principal)
         if instance.state in (PASSES_THROUGH[operation], content_with):
             return instance

@@ -24,6 +24,7 @@ from firsthand.hub.workflows import StepFailed, StepLimit
 
 _log = structlog.get_logger("firsthand.reconcile")
 
+_AT_ONCE = 16
 _ADOPT = StepLimit(timedelta(seconds=5))
 
 
@@ -48,6 +49,8 @@ class Reconciler:
         self._lifecycle = lifecycle
         self._settings = settings or ReconcileSettings()
         self._hint = asyncio.Event()
+        # One that does not answer must not hold the others up.
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._adopted: set[SandboxId] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -87,13 +90,20 @@ class Reconciler:
         # Sandboxes first: whatever is listed was known to its instance before it was made.
         real = await provider.list_sandboxes()
         instances = await self._around.db.read(store.list_all)
-        for instance in instances:
+        async with asyncio.TaskGroup() as group:
+            for instance in instances:
+                group.create_task(self._try_to_repair(instance, real))
+        await self._stop_idle()
+        await self._remove_orphans(real, {instance.sandbox_id for instance in instances})
+
+    async def _try_to_repair(
+        self, instance: Instance, real: Mapping[SandboxId, SandboxState]
+    ) -> None:
+        async with self._at_once:
             try:
                 await self._repair(instance, real)
             except (Unavailable, StepFailed) as error:
                 _log.warning("could not repair", instance=instance.id, reason=str(error))
-        await self._stop_idle()
-        await self._remove_orphans(real, {instance.sandbox_id for instance in instances})
 
     async def _repair(self, instance: Instance, real: Mapping[SandboxId, SandboxState]) -> None:
         if instance.is_passing:

@@ -10,7 +10,7 @@ from firsthand.hub.db.engine import Connection, Database
 from firsthand.hub.errors import BadInput
 from firsthand.hub.feeds import Feeds
 from firsthand.hub.feeds.topics import run_topic
-from firsthand.hub.identity.principal import Principal
+from firsthand.hub.identity.principal import Principal, Scope
 from firsthand.hub.ids import RunId
 from firsthand.hub.threads import store
 from firsthand.hub.threads.run import Run
@@ -26,6 +26,7 @@ class Journal:
 
     async def run(self, principal: Principal, run_id: RunId) -> Run:
         """Return the principal's run. Raises `NotFound`."""
+        principal.require(Scope.READ)
         return await self._db.read(lambda c: store.get_run(c, principal, run_id))
 
     async def read(
@@ -62,6 +63,7 @@ class Journal:
     async def _page(
         self, principal: Principal, run_id: RunId, after: int
     ) -> tuple[list[NumberedEvent], bool]:
+        principal.require(Scope.READ)
         if after < 0:
             raise BadInput("Events are numbered from 1; ask for those after 0 or later.")
 

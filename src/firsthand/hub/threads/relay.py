@@ -9,7 +9,7 @@ or doubled. A run that was interrupted by the end of the hub stays unfinished.
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -43,7 +43,7 @@ from firsthand.hub.threads.preparation import (
 from firsthand.hub.threads.run import Run
 from firsthand.hub.workflows import Workflows
 from firsthand.protocol.events import Done, NumberedEvent, RunEvent, RunFailed, StatusChanged
-from firsthand.protocol.questions import CheckoutRef, RunRequest, RunState
+from firsthand.protocol.questions import CheckoutRef, RunLimits, RunRequest, RunState
 
 _log = structlog.get_logger("firsthand.relay")
 
@@ -51,6 +51,8 @@ _log = structlog.get_logger("firsthand.relay")
 _GROUP_SECONDS = 0.025
 # How long an agent that was told to stop may take to say its last word.
 _CANCEL_GRACE_SECONDS = 5.0
+# Ten times what the limits of a run amount to.
+_MAX_EVENTS = 250_000
 # Broken connections in a row to an agent that is alive.
 _REATTACH_TRIES = 4
 _REATTACH_PAUSE = 0.1
@@ -70,6 +72,12 @@ class AnswerLost(Unavailable):
     title = "The answer was lost"
 
 
+class AnswerTooLong(Unavailable):
+    """The agent went on beyond every limit that it was given."""
+
+    title = "The answer has no end"
+
+
 @dataclass(frozen=True, slots=True)
 class RelayParts:
     """What the relay works with."""
@@ -84,6 +92,9 @@ class RelayParts:
     # How old a branch's checkout may be before the remote is asked again; the store's own
     # default where this is `None`.
     max_age: timedelta | None = None
+    limits: RunLimits = field(default_factory=RunLimits)
+    # What an agent needs to wind up after its own time limit, with room.
+    end_grace: timedelta = timedelta(minutes=1)
 
 
 class _Hold:
@@ -179,7 +190,7 @@ class Relay:
             hold.agent = agent
             try:
                 await self._start_or_find(run, agent, checkouts)
-                await self._follow_to_end(run.id, instance_id, agent)
+                await self._follow_in_time(run.id, instance_id, agent)
             finally:
                 hold.agent = None
 
@@ -191,7 +202,7 @@ class Relay:
         async with AgentClient(endpoint) as agent:
             hold.agent = agent
             try:
-                await self._follow_to_end(run.id, instance_id, agent)
+                await self._follow_in_time(run.id, instance_id, agent)
             finally:
                 hold.agent = None
 
@@ -240,6 +251,7 @@ class Relay:
             model=run.model,
             history=turns_of(before),
             gateway_token=token,
+            limits=self._parts.limits,
         )
         await agent.start_run(request)
         await self._mark_running(run)
@@ -252,6 +264,22 @@ class Relay:
         except RunForgotten:
             return False
         return True
+
+    async def _follow_in_time(
+        self, run_id: RunId, instance_id: InstanceId, agent: AgentClient
+    ) -> None:
+        """Carry events over for as long as the agent may take at most, and a little."""
+        limit = self._parts.limits.max_seconds + self._parts.end_grace.total_seconds()
+        clock = asyncio.timeout(limit)
+        try:
+            async with clock:
+                await self._follow_to_end(run_id, instance_id, agent)
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            with suppress(Unavailable):
+                await agent.cancel(run_id)
+            raise AnswerTooLong("The agent did not end in its time.", hint=_RETRY) from error
 
     async def _follow_to_end(
         self, run_id: RunId, instance_id: InstanceId, agent: AgentClient
@@ -322,6 +350,8 @@ class Relay:
 
         run = await self._parts.db.write(append)
         self._publish(run, ended=run.is_finished)
+        if run.last_number > _MAX_EVENTS and not run.is_finished:
+            raise AnswerTooLong("The agent sends events without end.", hint=_RETRY)
         return run.is_finished
 
     async def _finish(self, run_id: RunId, end: RunFailed) -> None:

@@ -12,13 +12,16 @@ import contextlib
 import json
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from firsthand.hub.clock import Clock, utc_now
+from firsthand.hub.errors import SettingsError, Unavailable
 
 T = TypeVar("T")
 
@@ -31,7 +34,13 @@ _ENTRY = "firsthand"
 # Bump when stored workflows cannot be continued by the present code.
 _APPLICATION_VERSION = "1"
 _EXECUTOR_ID = "hub"
+# Ids are remembered this long after their end; nobody starts one again after that.
+_KEPT = timedelta(days=7)
+_FORGOTTEN_AT_ONCE = 10_000
 _UNFINISHED = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
+
+# DBOS is a singleton; a second one would silently be the first.
+_ONE_AT_A_TIME = threading.Lock()
 
 _log = structlog.get_logger("firsthand.workflows")
 
@@ -60,8 +69,9 @@ class _LoopThread:
 class Workflows:
     """Starts named functions once per id and carries them to their end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock = utc_now) -> None:
         self._path = path
+        self._clock = clock
         self._bodies: dict[str, Body] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._main: asyncio.AbstractEventLoop | None = None
@@ -77,15 +87,31 @@ class Workflows:
         self._bodies[name] = body
 
     async def launch(self) -> None:
-        """Open the store and begin again what an earlier process left unfinished."""
+        """Open the store and begin again what an earlier process left unfinished.
+
+        Raises `SettingsError` if the file cannot be used.
+        """
         self._main = asyncio.get_running_loop()
         # The import alone takes seconds on a cold disk; the loop must go on meanwhile.
         await asyncio.to_thread(self._open)
         self._thread = _LoopThread()
 
     def _open(self) -> None:
+        if not _ONE_AT_A_TIME.acquire(blocking=False):
+            raise RuntimeError("another Workflows is launched in this process")
+        try:
+            self._open_alone()
+        except BaseException as error:
+            self._close()
+            if isinstance(error, DBAPIError | OSError):
+                raise SettingsError(
+                    f"The list of unfinished work in {self._path} cannot be used: {error}",
+                    hint="Check the file's rights and the room on the disk, or move it away.",
+                ) from error
+            raise
+
+    def _open_alone(self) -> None:
         from dbos import DBOS
-        from sqlalchemy import create_engine, event
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{self._path}"
@@ -101,7 +127,7 @@ class Workflows:
                 "log_level": "CRITICAL",
                 "console_log_level": "CRITICAL",
                 "enable_otlp": False,
-                # Its listener sleeps this long before it sees a shutdown; it has nothing to look at.
+                # How long its listener, which has nothing to do here, takes to see a shutdown.
                 "notification_listener_polling_interval_sec": 0.1,
             }
         )
@@ -112,6 +138,21 @@ class Workflows:
 
         self._entry = DBOS.workflow(name=_ENTRY, max_recovery_attempts=None)(enter)
         DBOS.launch()
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Remove what ended long ago, so that the file does not grow for ever."""
+        from dbos import DBOS
+
+        old = DBOS.list_workflows(
+            status=["SUCCESS", "ERROR"],
+            completed_before=(self._clock() - _KEPT).isoformat(),
+            limit=_FORGOTTEN_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        if old:
+            DBOS.delete_workflows([status.workflow_id for status in old])
 
     async def _enter(self, name: str, workflow_id: str, arguments: str) -> None:
         """Run in a loop of DBOS: hop to the main loop and wait there."""
@@ -140,7 +181,7 @@ class Workflows:
             del self._running[workflow_id]
 
     async def start(self, name: str, workflow_id: str, *arguments: object) -> None:
-        """Start `name` under this id; does nothing if that id was ever started.
+        """Start `name` under this id; does nothing if that id was started before.
 
         Once this returns, the work survives a crash of the process.
         """
@@ -183,15 +224,21 @@ class Workflows:
     def _close(self) -> None:
         from dbos import DBOS
 
-        DBOS.destroy(destroy_registry=True)
-        if self._engine is not None:
-            self._engine.dispose()
-        if self._thread is not None:
-            self._thread.close()
+        try:
+            DBOS.destroy(destroy_registry=True)
+            if self._engine is not None:
+                self._engine.dispose()
+            if self._thread is not None:
+                self._thread.close()
+        finally:
+            _ONE_AT_A_TIME.release()
 
     def _launched(self) -> _LoopThread:
-        if self._thread is None:
-            raise RuntimeError("workflows are not launched")
+        if self._thread is None or self._closing:
+            raise Unavailable(
+                "Firsthand is starting or ending.",
+                hint="What is stored already goes on at the next start.",
+            )
         return self._thread
 
 

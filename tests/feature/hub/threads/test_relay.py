@@ -2,13 +2,14 @@
 
 import asyncio
 from contextlib import aclosing
+from datetime import timedelta
 
 import pytest
 
-from firsthand.hub.errors import Conflict
+from firsthand.hub.errors import Conflict, Unavailable
 from firsthand.hub.threads import store
 from firsthand.protocol.events import Done, NumberedEvent, RunFailed
-from firsthand.protocol.questions import RunRequest, RunState
+from firsthand.protocol.questions import RunLimits, RunRequest, RunState
 from firsthand.sources.errors import RefNotFound
 from tests.hub_world import OWNER, Ground, World, text_of
 from tests.scripted_agent import Die, Gate, Script, say
@@ -236,9 +237,37 @@ async def test_a_question_whose_workflow_never_started_is_answered_later(ground:
     async with ground.hub(resume=False) as world:
         # The hub died between the commit and the start.
         await world.workflows.shutdown()
-        with pytest.raises(RuntimeError):
+        with pytest.raises(Unavailable):
             await world.ask.ask(OWNER, "Well?")
         (run_id,) = await world.db.read(store.list_unfinished_runs)
     async with ground.hub() as world:
         run = await world.journal.run(OWNER, run_id)
         assert isinstance((await world.events(run))[-1].event, Done)
+
+
+async def test_a_run_that_the_agent_has_but_the_hub_did_not_note_is_found(ground: Ground) -> None:
+    gate = ground.agent.before_reply = Gate()
+    async with ground.hub() as world:
+        run = await world.ask.ask(OWNER, "Well?")
+        async with asyncio.timeout(20):
+            await gate.reached.wait()
+    ground.agent.before_reply = None
+    async with ground.hub() as world:
+        events = await world.events(run)
+        assert in_order(events)
+        assert text_of(events) == "It works."
+    assert len(ground.agent.requests) == 1
+
+
+async def test_an_agent_that_does_not_end_in_its_time_is_ended(ground: Ground) -> None:
+    ground.limits = RunLimits(max_seconds=0.2)
+    ground.end_grace = timedelta(seconds=0.2)
+    ground.agent.script = [*say("some ", "text", end=False), Gate()]
+    async with ground.hub(resume=False) as world:
+        run = await world.ask.ask(OWNER, "Well?")
+        ended = await world.ended(run)
+        assert ended.state is RunState.FAILED
+        assert ended.error_tag == "AnswerTooLong"
+        assert world.agent.cancelled == [run.id]
+        assert world.agent.requests[0].limits.max_seconds == 0.2
+        assert await answer_text(world, run.id) == "some text"

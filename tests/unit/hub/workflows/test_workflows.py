@@ -1,11 +1,12 @@
 """Durable work: once per id, carried on by the next process, bounded steps."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from firsthand.hub.errors import SettingsError, Unavailable
 from firsthand.hub.workflows import StepFailed, StepLimit, Workflows, run_step
 
 QUICK = StepLimit(timedelta(seconds=5), tries=3, pause=timedelta(milliseconds=1))
@@ -85,6 +86,44 @@ async def test_a_body_that_fails_does_not_harm_others(tmp_path: Path) -> None:
             workflows.register("late", fail)
     finally:
         await workflows.shutdown()
+
+
+async def test_what_ended_long_ago_is_forgotten(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recorder.may_end.set()
+    now = datetime.now(UTC)
+    for days in (0, 1, 8):
+        workflows = Workflows(
+            tmp_path / "workflows.sqlite", lambda days=days: now + timedelta(days=days)
+        )
+        workflows.register("work", recorder)
+        await workflows.launch()
+        try:
+            await workflows.start("work", "id:1", days)
+            async with asyncio.timeout(20):
+                while await workflows.is_unfinished("id:1"):
+                    pass
+        finally:
+            await workflows.shutdown()
+    # On the second day the id was known, on the eighth it was free again.
+    assert recorder.calls == [(0,), (8,)]
+
+
+async def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "workflows.sqlite"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(SettingsError) as refusal:
+        await Workflows(path).launch()
+    assert str(path) in refusal.value.detail
+    # Nothing is left that would keep the next one from its launch.
+    path.unlink()
+    workflows = Workflows(path)
+    await workflows.launch()
+    with pytest.raises(RuntimeError):
+        await Workflows(tmp_path / "other.sqlite").launch()
+    await workflows.shutdown()
+    with pytest.raises(Unavailable):
+        await workflows.is_unfinished("id")
 
 
 async def test_a_step_is_tried_again() -> None:
