@@ -1,7 +1,7 @@
 """What the pages need of the rest of the hub; put together by the wiring."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from firsthand.hub.clock import Clock, utc_now
@@ -13,6 +13,7 @@ from firsthand.hub.instances.instances import Instances
 from firsthand.hub.projects.projects import Projects
 from firsthand.hub.threads.ask import Ask
 from firsthand.hub.threads.journal import Journal
+from firsthand.hub.web.render import Renderer, make_renderer
 from firsthand.sources.source import Source
 from firsthand.sources.store import Checkout
 
@@ -48,3 +49,8 @@ class WebDeps:
     status_of: Callable[[FirsthandError], int]
     public_url: str
     clock: Clock = utc_now
+    renderer: Renderer = field(init=False)
+
+    def __post_init__(self) -> None:
+        # One for all pages and error pages; it needs nothing but the clock.
+        object.__setattr__(self, "renderer", make_renderer(self.clock))

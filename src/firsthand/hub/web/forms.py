@@ -14,7 +14,6 @@ from firsthand.hub.instances.instance import InstanceState
 from firsthand.hub.web.deps import WebDeps
 from firsthand.hub.web.fields import Fields, read_fields
 from firsthand.hub.web.pages import Pages, Problem, problem_of
-from firsthand.hub.web.render import Renderer
 from firsthand.hub.web.sessions import (
     forget_session,
     session_token,
@@ -29,9 +28,9 @@ Form = Callable[[Request, Principal, Fields], Awaitable[Response]]
 class Forms:
     """The unsafe half of the pages. Every method answers one POST."""
 
-    def __init__(self, deps: WebDeps, renderer: Renderer, pages: Pages) -> None:
+    def __init__(self, deps: WebDeps, pages: Pages) -> None:
         self._deps = deps
-        self._renderer = renderer
+        self._renderer = deps.renderer
         self._pages = pages
 
     def guarded(self, form: Form) -> Callable[[Request], Awaitable[Response]]:

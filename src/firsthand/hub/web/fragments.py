@@ -14,7 +14,6 @@ from firsthand.hub.identity.principal import Principal
 from firsthand.hub.ids import ThreadId
 from firsthand.hub.web.deps import WebDeps
 from firsthand.hub.web.looking import Frame, ThreadReader, look_at_frame
-from firsthand.hub.web.render import Renderer
 from firsthand.hub.web.views import TurnView
 
 
@@ -62,7 +61,6 @@ class FrameView:
     """The frame alone, or with the list of sources of the home page."""
 
     deps: WebDeps
-    renderer: Renderer
     principal: Principal
     parts: tuple[str, ...] = ()
     current_thread: ThreadId | None = None
@@ -86,7 +84,7 @@ class FrameView:
         return [self._render(name) for name in ("status_line", "instance", "threads", *self.parts)]
 
     def _render(self, name: str) -> Fragment:
-        html = self.renderer.page(f"fragments/{name}.html", self.context)
+        html = self.deps.renderer.page(f"fragments/{name}.html", self.context)
         return Fragment(name.replace("_", "-"), html, html)
 
 
@@ -111,7 +109,7 @@ class ThreadView:
         return pieces + self._turns(await self.reader.turns())
 
     def _turns(self, turns: tuple[TurnView, ...]) -> list[Fragment]:
-        page = self.frame.renderer.page
+        page = self.frame.deps.renderer.page
         pieces = [
             Fragment(
                 "turns",
@@ -126,14 +124,12 @@ class ThreadView:
         return pieces
 
 
-def view_named(
-    name: str, deps: WebDeps, renderer: Renderer, principal: Principal
-) -> FrameView | ThreadView:
+def view_named(name: str, deps: WebDeps, principal: Principal) -> FrameView | ThreadView:
     """Return the view that a page names: `home`, `frame` or `thread:` and an id."""
     kind, _, thread_id = name.partition(":")
     if kind == "thread":
         thread = ThreadId(thread_id)
-        frame = FrameView(deps, renderer, principal, current_thread=thread)
+        frame = FrameView(deps, principal, current_thread=thread)
         return ThreadView(frame, ThreadReader(deps, principal, thread))
     parts = ("resources",) if kind == "home" else ()
-    return FrameView(deps, renderer, principal, parts)
+    return FrameView(deps, principal, parts)

@@ -20,7 +20,6 @@ from firsthand.hub.feeds import Subscription
 from firsthand.hub.feeds.topics import Topic
 from firsthand.hub.web.deps import WebDeps
 from firsthand.hub.web.fragments import Fragment, View, view_named
-from firsthand.hub.web.render import Renderer
 from firsthand.hub.web.sessions import signed_in
 from firsthand.protocol.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS
 
@@ -38,16 +37,16 @@ _log = structlog.stdlib.get_logger(__name__)
 class Live:
     """The endpoint `GET /live?view=…`."""
 
-    def __init__(self, deps: WebDeps, renderer: Renderer) -> None:
+    def __init__(self, deps: WebDeps) -> None:
         self._deps = deps
-        self._renderer = renderer
+        self._renderer = deps.renderer
 
     async def connect(self, request: Request) -> Response:
         """Open the stream of one page."""
         try:
             principal = await signed_in(request, self._deps)
             name = request.query_params.get("view", "frame")
-            view = view_named(name, self._deps, self._renderer, principal)
+            view = view_named(name, self._deps, principal)
             topics = await view.topics()
         except NotSignedIn:
             return Response("Sign in first.", status_code=401)

@@ -17,7 +17,6 @@ from firsthand.hub.web.answers import host_url
 from firsthand.hub.web.deps import WebDeps
 from firsthand.hub.web.fragments import frame_context
 from firsthand.hub.web.looking import ThreadReader, answer_text, look_at_frame, may_read
-from firsthand.hub.web.render import Renderer
 from firsthand.hub.web.sessions import set_session, signed_in
 from firsthand.hub.web.views import FileView
 from firsthand.sources.store import Checkout
@@ -44,9 +43,9 @@ def problem_of(error: FirsthandError) -> Problem:
 class Pages:
     """What a signed-in person sees. Every method answers one request."""
 
-    def __init__(self, deps: WebDeps, renderer: Renderer) -> None:
+    def __init__(self, deps: WebDeps) -> None:
         self._deps = deps
-        self._renderer = renderer
+        self._renderer = deps.renderer
 
     def html(self, template: str, context: Mapping[str, object], status: int = 200) -> Response:
         """Render a whole page."""

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import cast
@@ -30,10 +29,8 @@ class Renderer:
         return self.environment.get_template(template).render(context)
 
 
-@lru_cache(maxsize=8)
-def make_renderer(clock: Clock) -> Renderer:
-    """Build the environment, once for each clock."""
-    static = STATIC
+def make_renderer(clock: Clock, static: Traversable = STATIC) -> Renderer:
+    """Build the environment; once, as it keeps what it has compiled."""
     environment = Environment(
         loader=PackageLoader("firsthand.hub.web", "templates"),
         autoescape=True,

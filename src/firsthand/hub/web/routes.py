@@ -11,15 +11,13 @@ from firsthand.hub.web.deps import WebDeps
 from firsthand.hub.web.forms import Forms
 from firsthand.hub.web.live import Live
 from firsthand.hub.web.pages import Pages
-from firsthand.hub.web.render import make_renderer
 
 
 def web_routes(deps: WebDeps) -> list[BaseRoute]:
     """Return the routes: pages, forms, the live connection, static files."""
-    renderer = make_renderer(deps.clock)
-    pages = Pages(deps, renderer)
-    forms = Forms(deps, renderer, pages)
-    live = Live(deps, renderer)
+    pages = Pages(deps)
+    forms = Forms(deps, pages)
+    live = Live(deps)
     page, form = pages.guarded, forms.guarded
     return [
         Route("/", page(pages.home)),
@@ -46,7 +44,7 @@ def web_routes(deps: WebDeps) -> list[BaseRoute]:
 
 def error_page(deps: WebDeps, _request: Request, status: int, error: FirsthandError) -> Response:
     """Return the page for an error that no page caught."""
-    pages = Pages(deps, make_renderer(deps.clock))
+    pages = Pages(deps)
     title, detail, hint = error.title, error.detail, error.hint
     if status == 404 and not isinstance(error, NotFound):
         title, detail = "Not found", "There is nothing at this address."
