@@ -16,27 +16,37 @@ TOKENIZER = "whitespace"
 """The tokenizer of all fields that hold terms."""
 
 _LONGEST_WORD = 60
-_REMEMBERED_WORDS = 500_000
+_REMEMBERED_NAMES = 300_000
 
-_ASCII_WORD = r"[A-Z]+(?=[A-Z][a-z]{2})|[A-Z]?[a-z]+|[A-Z]+|[0-9]+"
-_IN_ASCII = re.compile(_ASCII_WORD)
-# Chinese is written without spaces: each of its characters is a word.
-_IN_ANY = re.compile(_ASCII_WORD + r"|[\u3400-\u9fff\uf900-\ufaff]|[^\W\d_a-zA-Z\u3400-\u9fff]+")
+_NAME = re.compile(r"\w+")
+_ASCII_NAME = re.compile(r"[A-Za-z0-9_]+")
+# The border between an acronym and a word is seen (HTTPServer), a plural's is not (URLs). Chinese
+# is written without spaces: each of its characters is a word.
+_WORD = re.compile(
+    r"[A-Z]+(?=[A-Z][a-z]{2})|[A-Z]?[a-z]+|[A-Z]+|[0-9]+"
+    r"|[\u3400-\u9fff\uf900-\ufaff]|[^\W\d_a-zA-Z\u3400-\u9fff]+"
+)
 _ACCENTS = re.compile(r"[\u0300-\u036f\u3099\u309a]+")
 
 
-class _Stems(dict[str, str]):
-    """Remembers the stem of every word met, because code says the same words again and again."""
+class _Names(dict[str, str]):
+    """Remembers the terms of every name met, because code says the same names again and again."""
 
-    def __missing__(self, word: str) -> str:
-        if len(self) >= _REMEMBERED_WORDS:
+    def __missing__(self, name: str) -> str:
+        if len(self) >= _REMEMBERED_NAMES:
             self.clear()
-        found = _stemmer().analyze(word.lower()) if len(word) <= _LONGEST_WORD else []
-        stem = self[word] = found[0] if found else ""
-        return stem
+        stem = _stemmer().analyze
+        terms = [
+            term
+            for word in _WORD.findall(name)
+            if len(word) <= _LONGEST_WORD
+            for term in stem(word.lower())
+        ]
+        joined = self[name] = " ".join(terms)
+        return joined
 
 
-_stems = _Stems()
+_names = _Names()
 
 
 @cache
@@ -46,15 +56,15 @@ def _stemmer() -> "TextAnalyzer":
     return TextAnalyzerBuilder(Tokenizer.raw()).filter(Filter.stemmer("english")).build()
 
 
+def joined_terms(text: str) -> str:
+    """Return the terms of a text as a field of an index holds them, repeats kept."""
+    if text.isascii():
+        names = _ASCII_NAME.findall(text)
+    else:
+        names = _NAME.findall(_ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
+    return " ".join(map(_names.__getitem__, names))
+
+
 def terms_of(text: str) -> list[str]:
     """Return the terms of a text in order, repeats kept."""
-    if text.isascii():
-        words = _IN_ASCII.findall(text)
-    else:
-        words = _IN_ANY.findall(_ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
-    return [term for term in map(_stems.__getitem__, words) if term]
-
-
-def joined_terms(*texts: str) -> str:
-    """Return the terms of some texts as one field of an index holds them."""
-    return " ".join(term for text in texts for term in terms_of(text))
+    return joined_terms(text).split()

@@ -57,8 +57,10 @@ def describe_file(file: TextFile, symbols: list[Symbol]) -> FileEntry:
         nature=file.nature,
         lines=file.text.count("\n") + (not file.text.endswith("\n")),
         path_terms=path_terms,
-        names=joined_terms(*(symbol.name for symbol in symbols)),
-        documentation=joined_terms(beginning, *(symbol.docstring or "" for symbol in symbols)),
+        names=joined_terms(" ".join(symbol.name for symbol in symbols)),
+        documentation=joined_terms(
+            "\n".join((beginning, *(symbol.docstring or "" for symbol in symbols)))
+        ),
         passages=[_describe_passage(passage, path_terms) for passage in passages],
         symbols=[_describe_symbol(symbol, stem) for symbol in symbols],
     )
@@ -70,7 +72,7 @@ def _describe_passage(passage: Passage, path_terms: str) -> PassageEntry:
         end=passage.end_line,
         symbol=passage.symbol or "",
         kind=passage.kind,
-        context=f"{path_terms} {joined_terms(*passage.names)}",
+        context=f"{path_terms} {joined_terms(' '.join(passage.names))}",
         text=joined_terms(passage.text),
     )
 
@@ -92,4 +94,4 @@ def _words_of(symbol: Symbol, stem: str) -> str:
     name = symbol.qualified_name
     if symbol.kind == "variable":
         return joined_terms(symbol.name)
-    return joined_terms(stem, name, name, symbol.signature, symbol.docstring or "")
+    return joined_terms("\n".join((stem, name, name, symbol.signature, symbol.docstring or "")))

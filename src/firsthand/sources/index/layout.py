@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 FORMAT_FILE = "format.json"
 FILES_FILE = "files.json"

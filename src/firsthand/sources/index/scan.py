@@ -10,7 +10,7 @@ from pathlib import Path
 MAX_BYTES = 1_000_000
 """Of a longer file only the beginning is indexed."""
 
-MAX_CODE_BYTES = 600_000
+MAX_CODE_BYTES = 400_000
 """Above this a file is taken as text: so long a program is nearly always data or generated."""
 
 _SKIPPED_FOLDERS = frozenset({".git", ".hg", ".svn"})
