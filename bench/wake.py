@@ -50,6 +50,16 @@ async def until_healthy(session: aiohttp.ClientSession, url: str) -> None:
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
+async def until_warm(folder: Path, warm: int) -> None:
+    """Wait until the pool is full again: wakes that follow each other at once are cold ones."""
+    async with asyncio.timeout(_GIVE_UP_SECONDS):
+        while True:
+            members = [p for p in folder.glob("warm/*/*") if not p.name.startswith(".")]
+            if len(members) >= warm:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def wake(hub: BubblewrapProvider) -> float:
     spec = SandboxSpec(new_sandbox_id())
     await hub.create(spec)
@@ -108,7 +118,8 @@ def figures(seconds: list[float]) -> dict[str, float]:
 
 async def measure(runs: int, warm: int, btca_command: str | None) -> dict[str, object]:
     with TemporaryDirectory(prefix="fh-bench-") as folder:
-        hub = BubblewrapProvider(Path(folder, "s"), checkouts=Path(folder, "trees"), warm=warm)
+        sandboxes = Path(folder, "s")
+        hub = BubblewrapProvider(sandboxes, checkouts=Path(folder, "trees"), warm=warm)
         contestants: dict[str, Callable[[], Awaitable[float]]] = {
             "firsthand": lambda: wake(hub),
             "plain_bubblewrap_python": plain_bubblewrap,
@@ -119,6 +130,8 @@ async def measure(runs: int, warm: int, btca_command: str | None) -> dict[str, o
         # The first of each pays for cold files and is not counted.
         for number in range(runs + 1):
             for name, run in contestants.items():
+                if number > 0:
+                    await until_warm(sandboxes, warm)
                 seconds = await run()
                 if number > 0:
                     taken[name].append(seconds)

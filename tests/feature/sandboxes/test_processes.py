@@ -17,7 +17,12 @@ import pytest
 from firsthand.hub.errors import SettingsError
 from firsthand.hub.ids import SandboxId, new_sandbox_id
 from firsthand.hub.sandboxes.bubblewrap.provider import BubblewrapProvider
-from firsthand.hub.sandboxes.provider import SandboxFailed, SandboxSpec, SandboxState
+from firsthand.hub.sandboxes.provider import (
+    SandboxFailed,
+    SandboxLimits,
+    SandboxSpec,
+    SandboxState,
+)
 from tests.contract.sandboxes import stand_in
 
 STAND_IN = Path(stand_in.__file__)
@@ -282,3 +287,26 @@ async def test_the_next_hub_ends_what_another_started_in_advance(
     await next_hub.start(sandbox_id)
     await until(lambda: is_dead(agent) and members(data) not in ([], [member]))
     await next_hub.close()
+
+
+async def test_one_of_other_limits_is_not_taken(data: Path, warm_hub: BubblewrapProvider) -> None:
+    await make_running(warm_hub)
+    await until(lambda: len(members(data)) == 1)
+    agent = process_one(members(data)[0] / "run")
+    spec = SandboxSpec(new_sandbox_id(), limits=SandboxLimits(processes=99))
+    await warm_hub.create(spec)
+    await warm_hub.start(spec.sandbox_id)
+    await ask(warm_hub, spec.sandbox_id)
+    assert process_one(run_of(data, spec.sandbox_id)) != agent
+    await until(lambda: is_dead(agent) and len(members(data)) == 1)
+
+
+async def test_after_a_restart_there_is_one_before_anybody_asks(
+    data: Path, hub: BubblewrapProvider
+) -> None:
+    await hub.create(SandboxSpec(new_sandbox_id()))
+    next_hub = new_hub(data, warm=1)
+    await next_hub.list_sandboxes()
+    await until(lambda: len(members(data)) == 1)
+    await next_hub.close()
+    assert members(data) == []

@@ -1,5 +1,6 @@
 """The bubblewrap adapter of the sandbox port."""
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -154,8 +155,16 @@ class BubblewrapProvider:
     async def list_sandboxes(self) -> Mapping[SandboxId, SandboxState]:
         """All sandboxes of this hub's data folder, with their true states."""
         found = await _in_thread(self._list)
-        self._pool.keep_filled()
+        like = await _in_thread(self._any_spec, list(found)) if self._pool.is_idle else None
+        self._pool.keep_filled(like)
         return found
+
+    def _any_spec(self, sandbox_ids: Sequence[SandboxId]) -> SandboxSpec | None:
+        """After a restart of the hub, any of its sandboxes tells what the next will be like."""
+        for sandbox_id in sandbox_ids:
+            with contextlib.suppress(SandboxFailed):
+                return self._home(sandbox_id).read_spec()
+        return None
 
     def _list(self) -> dict[SandboxId, SandboxState]:
         ids = [SandboxId(spec.parent.name) for spec in sorted(self._root.glob("*/spec.json"))]

@@ -2,11 +2,14 @@
 
 import compileall
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 import firsthand
+
+# What an installation calls the folders of its packages. Other entries of the search path may be
+# a folder that somebody works in.
+_PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,7 @@ class PythonRuntime:
             # An installation may be reached through a link and load its libraries behind it.
             *_prefix_folders(Path(sys.base_prefix).resolve()),
             *_prefix_folders(Path(sys.prefix)),
-            Path(sysconfig.get_path("purelib")),
-            Path(sysconfig.get_path("platlib")),
+            *(Path(entry) for entry in sys.path if Path(entry).name in _PACKAGE_FOLDERS),
             package,
         ]
         return cls(Path(sys.executable), _outermost(wanted), package)

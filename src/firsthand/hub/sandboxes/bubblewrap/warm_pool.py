@@ -33,7 +33,7 @@ class WarmPool:
 
     def __init__(self, folder: Path, size: int, launch: Launch) -> None:
         self._all_pools = folder
-        self._folder = folder / secrets.token_hex(4)
+        self._folder = self._new_folder()
         self._size = size
         self._launch = launch
         self._template: SandboxSpec | None = None
@@ -59,10 +59,18 @@ class WarmPool:
 
     def keep_filled(self, spec: SandboxSpec | None = None) -> None:
         """Replace in the background what is missing; `spec` says what is wanted from now on."""
+        if spec is not None and self._template is not None and not _alike(spec, self._template):
+            # The members are no longer what is wanted; they are ended like any other hub's.
+            self._folder = self._new_folder()
         self._template = spec or self._template
         busy = self._refilling is not None and not self._refilling.done()
         if self._size > 0 and self._template is not None and not busy and not self._closed:
             self._refilling = asyncio.create_task(self._refill(self._template))
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether it waits to be told what is wanted."""
+        return self._size > 0 and self._template is None
 
     async def close(self) -> None:
         """End all members."""
@@ -71,6 +79,9 @@ class WarmPool:
             self._refilling.cancel()
             await asyncio.wait([self._refilling])
         await self._end(self._folder)
+
+    def _new_folder(self) -> Path:
+        return self._all_pools / secrets.token_hex(4)
 
     async def _refill(self, template: SandboxSpec) -> None:
         await asyncio.sleep(_REFILL_AFTER_SECONDS)
