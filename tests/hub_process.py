@@ -184,7 +184,7 @@ def _end_sandbox(record: Path) -> None:
     folder = str(record.parent)
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            opened = os.readlink(process / "fd" / "1")
+            opened = str((process / "fd" / "1").readlink())
         except OSError:
             continue
         if opened.startswith(folder):
