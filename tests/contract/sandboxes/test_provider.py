@@ -59,6 +59,7 @@ async def test_what_was_never_made_is_missing(host: Host) -> None:
         await hub.start(nobody)
 
 
+@pytest.mark.requirement("BOX-8")
 async def test_a_sandbox_goes_through_its_life(host: Host) -> None:
     hub = host.new_hub()
     spec = SandboxSpec(new_sandbox_id())
@@ -96,6 +97,7 @@ async def test_every_operation_may_be_repeated(host: Host) -> None:
 
 
 @pytest.mark.requirement("BOX-7")
+@pytest.mark.requirement("BOX-7", "BOX-8")
 async def test_the_next_hub_adopts_what_runs(host: Host) -> None:
     first = host.new_hub()
     sandbox_id = await make_running(first)
@@ -127,6 +129,7 @@ async def test_an_agent_that_ends_is_seen_as_stopped(host: Host) -> None:
     assert await ask(hub, sandbox_id) == {"status": "ok"}
 
 
+@pytest.mark.requirement("BOX-9")
 @pytest.mark.requirement("BOX-9")
 async def test_the_log_is_read_from_its_end(host: Host) -> None:
     hub = host.new_hub()

@@ -75,29 +75,17 @@ def names_in(folder: str | Path) -> set[str]:
 # The network.
 
 
-@attempt
-def make_an_internet_socket(_: Host) -> None:
-    socket.socket(socket.AF_INET).close()
+def socket_maker(family: int, kind: int) -> Callable[[Host], object]:
+    return lambda _: socket.socket(family, kind).close()
 
 
-@attempt
-def make_an_internet_6_socket(_: Host) -> None:
-    socket.socket(socket.AF_INET6).close()
-
-
-@attempt
-def make_a_netlink_socket(_: Host) -> None:
-    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close()
-
-
-@attempt
-def make_a_packet_socket(_: Host) -> None:
-    socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close()
-
-
-@attempt
-def make_a_kernel_crypto_socket(_: Host) -> None:
-    socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET).close()
+attempts |= {
+    "make_an_internet_socket": socket_maker(socket.AF_INET, socket.SOCK_STREAM),
+    "make_an_internet_6_socket": socket_maker(socket.AF_INET6, socket.SOCK_DGRAM),
+    "make_a_netlink_socket": socket_maker(socket.AF_NETLINK, socket.SOCK_RAW),
+    "make_a_packet_socket": socket_maker(socket.AF_PACKET, socket.SOCK_RAW),
+    "make_a_kernel_crypto_socket": socket_maker(socket.AF_ALG, socket.SOCK_SEQPACKET),
+}
 
 
 @attempt
@@ -242,29 +230,17 @@ def change_a_file_of_a_checkout(host: Host) -> None:
         file.write("x")
 
 
-@attempt
-def write_to_the_root(_: Host) -> None:
-    Path("/new").write_text("x")
+def file_writer(folder: Callable[[Host], str]) -> Callable[[Host], object]:
+    return lambda host: Path(folder(host), "new").write_text("x")
 
 
-@attempt
-def write_to_the_system(_: Host) -> None:
-    Path("/usr/bin/new").write_text("x")
-
-
-@attempt
-def write_to_devices(_: Host) -> None:
-    Path("/dev/new").write_text("x")
-
-
-@attempt
-def write_to_pythons_packages(_: Host) -> None:
-    Path(sys.prefix, "new").write_text("x")
-
-
-@attempt
-def write_to_our_own_code(host: Host) -> None:
-    (Path(host.package) / "new").write_text("x")
+attempts |= {
+    "write_to_the_root": file_writer(lambda _: "/"),
+    "write_to_the_system": file_writer(lambda _: "/usr/bin"),
+    "write_to_devices": file_writer(lambda _: "/dev"),
+    "write_to_pythons_packages": file_writer(lambda _: sys.prefix),
+    "write_to_our_own_code": file_writer(lambda host: host.package),
+}
 
 
 @attempt

@@ -117,6 +117,7 @@ def is_dead(pid: int) -> bool:
     return status_of(pid).get("State", "Z").startswith("Z")
 
 
+@pytest.mark.requirement("BOX-7")
 async def test_it_outlives_a_hub_that_is_killed(data: Path, hub: BubblewrapProvider) -> None:
     sandbox_id = new_sandbox_id()
     killed = await asyncio.create_subprocess_exec(
@@ -181,6 +182,7 @@ async def test_a_recorded_process_that_is_another_by_now_is_not_touched(
     await bystander.wait()
 
 
+@pytest.mark.requirement("BOX-9")
 async def test_an_agent_that_cannot_start_says_why_in_the_log(data: Path) -> None:
     hub = BubblewrapProvider(
         data / "sandboxes", checkouts=data / "trees", agent_command=["/no/such/program"]

@@ -1,10 +1,12 @@
 """The real agent does its whole work inside the real sandbox."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from firsthand.hub.ids import new_run_id, new_sandbox_id
@@ -63,6 +65,7 @@ async def test_the_first_question_waits_until_the_agent_listens(
     assert (await agent.health()).ok
 
 
+@pytest.mark.requirement("AGT-5")
 @pytest.mark.parametrize(
     ("tool", "tool_input"),
     [
@@ -94,3 +97,17 @@ async def test_a_question_is_answered_from_the_checkout(
     last = [event.event async for event in agent.follow(request.run_id, 0)][-1]
     assert isinstance(last, Done)
     assert "web/redirects.py" in last.text
+
+
+@pytest.mark.requirement("AGT-15")
+async def test_it_ends_itself_when_no_hub_speaks_to_it() -> None:
+    with TemporaryDirectory(prefix="fh-") as folder:
+        hub = BubblewrapProvider(Path(folder, "sandboxes"), checkouts=Path(folder, "trees"))
+        spec = SandboxSpec(new_sandbox_id(), idle_limit=timedelta(seconds=0.5))
+        await hub.create(spec)
+        await hub.start(spec.sandbox_id)
+        with anyio.fail_after(60):
+            while await hub.state(spec.sandbox_id) is SandboxState.RUNNING:
+                await anyio.lowlevel.checkpoint()
+        assert "nobody asked anything" in await hub.read_log(spec.sandbox_id)
+        await hub.close()
