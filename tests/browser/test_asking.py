@@ -30,6 +30,18 @@ def test_a_repository_is_added_and_the_instance_is_set_up_beside_the_question_bo
     assert row.locator(".commit").inner_text() == stage.commit[:7]
     assert row.locator(".ref").inner_text() == "main"
     page.wait_for_selector("#instance .word.good, #instance .word.idle")
+    # What can be added, and what can be read, change with the list, and ticks are kept.
+    page.fill("#source", stage.shop)
+    page.fill("#name", "second")
+    page.fill("#ref", "v1")
+    page.click("#add button[type=submit]")
+    page.locator(".scope input[value=shop]").check()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator(".row", has_text="second").locator(".ref").wait_for()
+    assert page.input_value("#source") == ""
+    assert page.locator(".scope input[value=shop]").is_checked()
+    page.get_by_role("button", name="Remove second").click()
+    page.locator(".scope").wait_for(state="detached")
     shoot(page, "home-wide-light", full=True)
 
 

@@ -12,6 +12,7 @@ from firsthand.hub.feeds.topics import (
 )
 from firsthand.hub.identity.principal import Principal
 from firsthand.hub.ids import ThreadId
+from firsthand.hub.projects.catalogue import suggestions
 from firsthand.hub.web.deps import WebDeps
 from firsthand.hub.web.looking import Frame, ThreadReader, look_at_frame
 from firsthand.hub.web.views import TurnView
@@ -39,6 +40,8 @@ def frame_context(frame: Frame, current_thread: str | None) -> dict[str, object]
         "stored_bytes": frame.stored_bytes,
         "threads": frame.threads,
         "current_thread": current_thread,
+        "catalogue": suggestions({resource.name for resource in frame.resources}),
+        "asked_resources": (),
         # What a question that was just asked waits for.
         "preparing": frame.instance.steps if frame.instance.passing else (),
     }
@@ -94,6 +97,10 @@ class ThreadView:
 
     frame: FrameView
     reader: ThreadReader
+    _ids: list[str] = field(default_factory=list[str])
+    _known: dict[str, tuple[TurnView, list[Fragment]]] = field(
+        default_factory=dict[str, tuple[TurnView, list[Fragment]]]
+    )
 
     async def topics(self) -> frozenset[Topic]:
         """Return what the thread depends on; its topic covers its runs."""
@@ -109,19 +116,31 @@ class ThreadView:
         return pieces + self._turns(await self.reader.turns())
 
     def _turns(self, turns: tuple[TurnView, ...]) -> list[Fragment]:
-        page = self.frame.deps.renderer.page
-        pieces = [
-            Fragment(
-                "turns",
-                page("fragments/turns.html", self.frame.context | {"turns": turns}),
-                " ".join(turn.run_id for turn in turns),
-            )
-        ]
+        pieces: list[Fragment] = []
+        ids = [turn.run_id for turn in turns]
+        if ids != self._ids:
+            self._ids = ids
+            html = self._render("turns", {"turns": turns})
+            pieces.append(Fragment("turns", html, " ".join(ids)))
         for turn in turns:
-            for name in ("work", "answer", "sources"):
-                html = page(f"fragments/{name}.html", self.frame.context | {"turn": turn})
-                pieces.append(Fragment(f"{name}-{turn.run_id}", html, html))
+            pieces += self._pieces(turn)
         return pieces
+
+    def _pieces(self, turn: TurnView) -> list[Fragment]:
+        known = self._known.get(turn.run_id)
+        # A finished turn is one and the same object every time.
+        if known is not None and known[0] is turn:
+            return known[1]
+        pieces: list[Fragment] = []
+        for name in ("work", "answer", "sources"):
+            html = self._render(name, {"turn": turn})
+            pieces.append(Fragment(f"{name}-{turn.run_id}", html, html))
+        self._known[turn.run_id] = (turn, pieces)
+        return pieces
+
+    def _render(self, name: str, more: dict[str, object]) -> str:
+        context = self.frame.context | more
+        return self.frame.deps.renderer.page(f"fragments/{name}.html", context)
 
 
 def view_named(name: str, deps: WebDeps, principal: Principal) -> FrameView | ThreadView:
@@ -131,5 +150,5 @@ def view_named(name: str, deps: WebDeps, principal: Principal) -> FrameView | Th
         thread = ThreadId(thread_id)
         frame = FrameView(deps, principal, current_thread=thread)
         return ThreadView(frame, ThreadReader(deps, principal, thread))
-    parts = ("resources",) if kind == "home" else ()
+    parts = ("resources", "scope", "catalogue") if kind == "home" else ()
     return FrameView(deps, principal, parts)

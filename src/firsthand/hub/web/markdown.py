@@ -164,6 +164,24 @@ class _Renderer(RendererHTML):
     ) -> str:
         return f"</{_heading(tokens[idx])}>\n"
 
+    def th_open(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        _options: OptionsDict,
+        _env: MutableMapping[str, Any],
+    ) -> str:
+        return _cell(tokens[idx])
+
+    def td_open(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        _options: OptionsDict,
+        _env: MutableMapping[str, Any],
+    ) -> str:
+        return _cell(tokens[idx])
+
     def table_open(self, *_: object) -> str:
         return '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>\n'
 
@@ -179,6 +197,12 @@ class _Renderer(RendererHTML):
     ) -> str:
         href = escape(str(tokens[idx].attrs.get("href", "")))
         return f'<a href="{href}" rel="noopener noreferrer nofollow">'
+
+
+def _cell(token: Token) -> str:
+    # The parser writes alignment as a style, which our pages do not allow.
+    align = str(token.attrs.get("style", "")).removeprefix("text-align:")
+    return f'<{token.tag} class="{align}">' if align in {"right", "center"} else f"<{token.tag}>"
 
 
 def _heading(token: Token) -> str:

@@ -11,7 +11,6 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from firsthand.hub.errors import BadInput, FirsthandError, NotFound, NotSignedIn
 from firsthand.hub.identity.principal import Principal
 from firsthand.hub.ids import RunId, ThreadId, new_token
-from firsthand.hub.projects.catalogue import suggestions
 from firsthand.hub.web import files
 from firsthand.hub.web.answers import host_url
 from firsthand.hub.web.deps import WebDeps
@@ -100,7 +99,6 @@ class Pages:
             "asked_resources": asked_resources,
             "add_problem": add_problem,
             "add_values": add_values or {"source": "", "name": "", "ref": ""},
-            "catalogue": suggestions({resource.name for resource in frame.resources}),
         }
         return self.html("home.html", context, status)
 
@@ -129,7 +127,6 @@ class Pages:
             "ask_key": new_token(),
             "ask_problem": problem,
             "ask_draft": draft,
-            "asked_resources": (),
         }
         return self.html("thread.html", context, status)
 

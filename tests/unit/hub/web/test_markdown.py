@@ -15,6 +15,7 @@ def render(text: str, names: tuple[str, ...] = ("shop",)) -> str:
 def test_tables_task_lists_and_strikethrough_are_formatted() -> None:
     html = render("| a | b |\n|---|--:|\n| 1 | 2 |\n\n- [x] done\n- [ ] open\n\n~~gone~~")
     assert "<table>" in html
+    assert '<td class="right">2</td>' in html
     assert html.count('type="checkbox"') == 2
     assert "<s>gone</s>" in html
 
