@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from firsthand.agent.http.btca import BtcaRoutes, Catalogue
 from firsthand.agent.http.routes import Routes, RunRoutes
 from firsthand.agent.http.server import Connection, Request, Response
-from firsthand.agent.runs.live import LiveRuns
+from firsthand.agent.runs.live import LiveRun, LiveRuns
 from firsthand.agent.runs.loop import Engine
 from firsthand.agent.tools.search import SearchIndexes
 from firsthand.protocol.questions import RunRequest
@@ -46,13 +46,12 @@ class Agent:
     def __init__(self, options: Options, engine: Engine) -> None:
         self._options = options
         self._runs = LiveRuns(engine)
-        self._runs.when_ended(self._touch)
+        self._runs.when_ended(self._run_ended)
         catalogue = Catalogue(options.checkouts)
         ours = RunRoutes(self._runs, engine, catalogue.see).routes()
         npms = BtcaRoutes(self._runs, catalogue).routes()
         self._routes = Routes(ours.fixed | npms.fixed, ours.prefixed | npms.prefixed)
-        self._connections: set[asyncio.Task[None]] = set()
-        self._answering = 0
+        self._connections: dict[asyncio.Task[None], Connection] = {}
         self._last_touched = time.monotonic()
         self._stop = asyncio.Event()
 
@@ -90,34 +89,36 @@ class Agent:
         return server
 
     async def _close_connections(self) -> None:
-        # Readers of a run that has just ended get its last event first.
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=0.2 if self._answering else 0)
-        for task in self._connections:
+        # Readers of a run get its last event first; who only keeps a connection open does not wait.
+        busy = [task for task, connection in self._connections.items() if connection.busy]
+        if busy:
+            await asyncio.wait(busy, timeout=_CLOSE_SECONDS)
+        tasks = list(self._connections)
+        for task in tasks:
             task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=_CLOSE_SECONDS)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        connection = self._connections[task] = Connection(reader, writer, self._handle)
         try:
-            await Connection(reader, writer, self._handle).serve()
+            await connection.serve()
         except asyncio.CancelledError:
             # Only `serve` cancels connections, at the very end.
             pass
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
+            self._touch()
 
     async def _handle(self, request: Request) -> Response:
         self._touch()
-        self._answering += 1
-        try:
-            return await self._routes.handle(request)
-        finally:
-            self._answering -= 1
-            self._touch()
+        return await self._routes.handle(request)
+
+    def _run_ended(self, run: LiveRun) -> None:
+        self._touch()
+        log(f"run {run.request.run_id} {run.state} after {run.seconds:.1f} seconds")
 
     def _touch(self) -> None:
         self._last_touched = time.monotonic()
@@ -127,7 +128,7 @@ class Agent:
         if allowed <= 0:
             await asyncio.Event().wait()
         while True:
-            if self._runs.in_progress or self._answering:
+            if self._runs.in_progress or any(c.busy for c in self._connections.values()):
                 self._touch()
             left = self._last_touched + allowed - time.monotonic()
             if left <= 0:

@@ -30,7 +30,7 @@ async def answer_locally(
         indexes=SearchIndexes(),
     )
     run = LiveRun(request)
-    run.begin(engine, lambda: None)
+    run.begin(engine)
     try:
         async with aclosing(run.follow(0)) as events:
             async for event in events:

@@ -99,7 +99,7 @@ async def follow(run: LiveRun, after: int = 0) -> list[NumberedEvent]:
 
 async def answer(wanted: RunRequest, model: FunctionModel | None = None) -> list[RunEvent]:
     run = LiveRun(wanted)
-    run.begin(engine(model), lambda: None)
+    run.begin(engine(model))
     events = await follow(run)
     assert [event.number for event in events] == list(range(1, len(events) + 1))
     ends = [event for event in events if isinstance(event.event, Done | RunFailed)]

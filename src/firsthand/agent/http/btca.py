@@ -4,7 +4,6 @@ They are another door to the same runs. Resources are folders that lie here alre
 agent has no network; what is set through these routes lasts until the agent ends.
 """
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -150,9 +149,8 @@ class BtcaRoutes:
             async with aclosing(run.follow(0)) as events:
                 async for numbered in events:
                     ended = numbered.event
-        except asyncio.CancelledError:
-            await run.cancel()
-            raise
+        finally:
+            run.stop()
         if isinstance(ended, RunFailed):
             raise AgentError(ended.message, hint=ended.hint, tag=ended.error_tag)
         assert isinstance(ended, Done)
@@ -193,7 +191,7 @@ class BtcaRoutes:
                         yield chunk
         finally:
             # Nobody can come back to this run: its id was never told.
-            await run.cancel()
+            run.stop()
 
     def _collection(self, run: LiveRun) -> dict[str, str]:
         names = sorted(ref.name for ref in run.request.checkouts)

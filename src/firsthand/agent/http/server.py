@@ -61,6 +61,8 @@ class Connection:
         self._writer = writer
         self._handler = handler
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_READ)
+        # A request is being answered; between requests a connection only waits.
+        self.busy = False
 
     async def serve(self) -> None:
         """Answer requests until either side has had enough."""
@@ -83,8 +85,9 @@ class Connection:
             return False
         if request is None:
             return False
-        response = await self._handler(request)
-        await self._send(response)
+        self.busy = True
+        await self._send(await self._handler(request))
+        self.busy = False
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     async def _receive(self) -> Request | None:

@@ -38,18 +38,31 @@ class LiveRun:
         self.ended_at: float | None = None
         self._events: list[NumberedEvent] = []
         self._changed = asyncio.Event()
+        self._began_at = asyncio.get_running_loop().time()
         self._task: asyncio.Task[None] | None = None
+        self._answering: Answering | None = None
+        self._stopped = False
 
-    def begin(self, engine: Engine, ended: Callable[[], None]) -> None:
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, or has taken so far."""
+        now = asyncio.get_running_loop().time()
+        return (self.ended_at or now) - self._began_at
+
+    def begin(self, engine: Engine, ended: "Callable[[LiveRun], None] | None" = None) -> None:
         """Start answering in a task of its own; `ended` is called at the end."""
         self._task = asyncio.create_task(self._run(engine, ended))
 
-    async def _run(self, engine: Engine, ended: Callable[[], None]) -> None:
-        state = await Answering(self.request, engine, self._emit).run()
-        self.state = state
+    async def _run(self, engine: Engine, ended: "Callable[[LiveRun], None] | None") -> None:
+        self._answering = Answering(self.request, engine, self._emit)
+        if self._stopped and self._task is not None:
+            # Cancelled before it began, it would never have run its end.
+            self._task.cancel()
+        self.state = await self._answering.run()
         self.ended_at = asyncio.get_running_loop().time()
         self._wake()
-        ended()
+        if ended is not None:
+            ended(self)
 
     def _emit(self, event: RunEvent) -> None:
         self._events.append(NumberedEvent(number=len(self._events) + 1, event=event))
@@ -79,12 +92,19 @@ class LiveRun:
                 return
             await changed.wait()
 
-    async def cancel(self) -> None:
+    def stop(self, *, shutting_down: bool = False) -> None:
+        """Ask the run to end; `cancel` also waits until it has."""
+        self._stopped = True
+        if self._task is None or self._task.done() or self._answering is None:
+            return
+        if shutting_down:
+            self._answering.shut_down()
+        self._task.cancel()
+
+    async def cancel(self, *, shutting_down: bool = False) -> None:
         """Stop the run and wait until its model and tools have really stopped."""
-        if self._task is not None and not self._task.done():
-            # A task that has not begun would never run its end: let it begin.
-            await asyncio.sleep(0)
-            self._task.cancel()
+        self.stop(shutting_down=shutting_down)
+        if self._task is not None:
             await asyncio.wait([self._task])
 
 
@@ -95,9 +115,9 @@ class LiveRuns:
         self._engine = engine
         self._keeping = keeping or Keeping()
         self._runs: dict[str, LiveRun] = {}
-        self._on_end: Callable[[], None] = lambda: None
+        self._on_end: Callable[[LiveRun], None] | None = None
 
-    def when_ended(self, call: Callable[[], None]) -> None:
+    def when_ended(self, call: Callable[[LiveRun], None]) -> None:
         """Call this whenever a run has ended."""
         self._on_end = call
 
@@ -134,8 +154,8 @@ class LiveRuns:
         return run
 
     async def close(self) -> None:
-        """Stop all runs."""
-        await asyncio.gather(*(run.cancel() for run in self._runs.values()))
+        """Stop all runs, since the process ends."""
+        await asyncio.gather(*(run.cancel(shutting_down=True) for run in self._runs.values()))
 
     def _forget(self) -> None:
         now = asyncio.get_running_loop().time()

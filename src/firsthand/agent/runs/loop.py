@@ -82,6 +82,11 @@ class Answering:
         self._reasoning: list[str] = []
         self._reasoning_chars = 0
         self._tools: dict[str, ToolCall] = {}
+        self._shutting_down = False
+
+    def shut_down(self) -> None:
+        """Say that it is not a person who cancels the run, but the end of the process."""
+        self._shutting_down = True
 
     async def run(self) -> RunState:
         """Answer; return how it ended. Cancelling ends it as `CANCELLED`; nothing is raised."""
@@ -91,6 +96,9 @@ class Answering:
         except AgentError as error:
             return self._fail(RunState.FAILED, error.tag, error.message, error.hint)
         except asyncio.CancelledError:
+            if self._shutting_down:
+                message = "The agent was stopped in the middle of the answer."
+                return self._fail(RunState.FAILED, "AgentStopped", message, "Ask again.")
             return self._fail(RunState.CANCELLED, "Cancelled", "The answer was stopped.", None)
         except Exception:  # noqa: BLE001 - the outermost loop of a run, which records it
             traceback.print_exc(file=sys.stderr)
