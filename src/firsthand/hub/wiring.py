@@ -62,7 +62,10 @@ async def open_hub(
         )
         await sources.clean_up()
         if provider is None:
-            provider = BubblewrapProvider(settings.data_dir / "sandboxes", checkouts=sources.trees)
+            # One sandbox is kept ready, so that a wake need not wait for Python to start.
+            provider = BubblewrapProvider(
+                settings.data_dir / "sandboxes", checkouts=sources.trees, warm=1
+            )
         stack.push_async_callback(provider.close)
         model_provider = provider_of(settings.model)
         gateway = ModelGateway(db, clock, model_provider)
