@@ -28,7 +28,7 @@ from firsthand.protocol.events import (
     Usage,
     ends_run,
 )
-from firsthand.protocol.questions import RunRequest, RunSnapshot, RunState
+from firsthand.protocol.questions import AgentProblem, RunRequest, RunSnapshot, RunState
 from firsthand.protocol.sse import write_event
 
 
@@ -98,6 +98,8 @@ class ScriptedAgent:
         self.healthy = True
         # Where the reply to a start waits, after the run was begun.
         self.before_reply: Gate | None = None
+        # How many starts are refused because others are answered.
+        self.busy = 0
         # Ends before it answers anything.
         self.stillborn = False
 
@@ -151,6 +153,12 @@ class _Life:
         return web.json_response({"ok": True, "service": "firsthand", "version": "1.2.3"})
 
     async def _start(self, request: web.Request) -> web.Response:
+        if self.agent.busy:
+            self.agent.busy -= 1
+            problem = AgentProblem(error="Hands full.", tag="Busy")
+            return web.Response(
+                status=429, body=msgspec.json.encode(problem), content_type="application/json"
+            )
         wanted = msgspec.json.decode(await request.read(), type=RunRequest)
         run = self.runs.get(wanted.run_id)
         if run is None:

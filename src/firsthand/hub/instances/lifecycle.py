@@ -113,8 +113,14 @@ class Lifecycle:
         task = asyncio.create_task(self._begin(operation, instance))
         # A caller that is cancelled must not leave a move without its workflow.
         self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
+        task.add_done_callback(self._begun)
         return await asyncio.shield(task)
+
+    def _begun(self, task: asyncio.Task[bool]) -> None:
+        self._beginning.discard(task)
+        # Looked at, since its caller may be gone. What it could not do the reconciler will.
+        if not task.cancelled() and task.exception() is not None:
+            _log.warning("operation could not begin", reason=str(task.exception()))
 
     async def _begin(self, operation: Operation, instance: Instance) -> bool:
         if not may_begin(operation, instance):

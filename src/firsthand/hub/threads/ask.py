@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
+import structlog
 
 from firsthand.hub.clock import Clock
 from firsthand.hub.db.engine import Connection, Database
@@ -37,6 +38,8 @@ from firsthand.hub.workflows import Workflows
 from firsthand.protocol.events import SessionStarted
 from firsthand.protocol.limits import QUESTION_CHARS, RESOURCES_PER_QUESTION
 from firsthand.protocol.questions import ModelChoice, RunState
+
+_log = structlog.get_logger("firsthand.ask")
 
 RUN_WORKFLOW = "run"
 _KEY_CHARS = 200
@@ -145,8 +148,14 @@ class Ask:
         # The question is stored: a caller that leaves now must not keep it from being answered.
         task = asyncio.create_task(start)
         self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
+        task.add_done_callback(self._started)
         await asyncio.shield(task)
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        self._starting.discard(task)
+        # Looked at, since its caller may be gone. The next start of the hub begins it again.
+        if not task.cancelled() and task.exception() is not None:
+            _log.warning("run could not begin", reason=str(task.exception()))
 
     def _store_question(
         self,

@@ -53,6 +53,8 @@ _GROUP_SECONDS = 0.025
 _CANCEL_GRACE_SECONDS = 5.0
 # Ten times what the limits of a run amount to.
 _MAX_EVENTS = 250_000
+_BUSY_PAUSE = 0.1
+_BUSY_PAUSE_MAX = 2.0
 # Broken connections in a row to an agent that is alive.
 _REATTACH_TRIES = 4
 _REATTACH_PAUSE = 0.1
@@ -253,8 +255,25 @@ class Relay:
             gateway_token=token,
             limits=self._parts.limits,
         )
-        await agent.start_run(request)
+        await self._start_when_free(run, agent, request)
         await self._mark_running(run)
+
+    async def _start_when_free(self, run: Run, agent: AgentClient, request: RunRequest) -> None:
+        """Start the run, waiting while the agent has its hands full with others."""
+        pause = _BUSY_PAUSE
+        while True:
+            try:
+                await agent.start_run(request)
+            except AgentRefused as refusal:
+                if refusal.tag != "Busy":
+                    raise
+            else:
+                return
+            if pause == _BUSY_PAUSE:
+                waiting = "Waiting for other answers to end"
+                await self._say(run, [StatusChanged(status="starting", step=waiting)])
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _BUSY_PAUSE_MAX)
 
     async def _is_known(self, run: Run, agent: AgentClient) -> bool:
         try:

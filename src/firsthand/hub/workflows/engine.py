@@ -165,11 +165,15 @@ class Workflows:
     async def _run_body(self, name: str, workflow_id: str, arguments: str) -> None:
         body = self._bodies.get(name)
         task = asyncio.current_task()
-        if body is None or task is None or workflow_id in self._running:
-            _log.error("workflow cannot run", name=name, workflow_id=workflow_id)
+        if body is None or task is None:
+            _log.error("workflow has no body", name=name, workflow_id=workflow_id)
             return
         if self._closing:
             raise asyncio.CancelledError
+        if workflow_id in self._running:
+            # Recovered and started at once: it has one body, and has ended when that has.
+            await asyncio.wait({self._running[workflow_id]})
+            return
         self._running[workflow_id] = task
         try:
             await body(*json.loads(arguments))

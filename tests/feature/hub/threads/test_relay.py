@@ -8,7 +8,7 @@ import pytest
 
 from firsthand.hub.errors import Conflict, Unavailable
 from firsthand.hub.threads import store
-from firsthand.protocol.events import Done, NumberedEvent, RunFailed
+from firsthand.protocol.events import Done, NumberedEvent, RunFailed, StatusChanged
 from firsthand.protocol.questions import RunLimits, RunRequest, RunState
 from firsthand.sources.errors import RefNotFound
 from tests.hub_world import OWNER, Ground, World, text_of
@@ -271,3 +271,12 @@ async def test_an_agent_that_does_not_end_in_its_time_is_ended(ground: Ground) -
         assert world.agent.cancelled == [run.id]
         assert world.agent.requests[0].limits.max_seconds == 0.2
         assert await answer_text(world, run.id) == "some text"
+
+
+async def test_a_question_waits_for_an_agent_that_has_its_hands_full(world: World) -> None:
+    world.agent.busy = 2
+    run = await world.ask.ask(OWNER, "Well?")
+    events = await world.events(run)
+    steps = [e.event.step for e in events if isinstance(e.event, StatusChanged)]
+    assert steps.count("Waiting for other answers to end") == 1
+    assert text_of(events) == "It works."
