@@ -135,6 +135,8 @@ class Forms:
                 await instances.stop(principal)
             case "provision":
                 await instances.provision(principal)
+            case "reset":
+                await instances.reset(principal)
             case "retry":
                 await self._retry_instance(principal)
             case _:

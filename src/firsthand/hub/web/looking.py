@@ -119,6 +119,7 @@ def instance_view(instance: Instance | None, now: datetime) -> InstanceView:
         can_stop=instance.state is InstanceState.RUNNING,
         can_retry=failed,
         can_provision=instance.state is InstanceState.UNPROVISIONED,
+        can_reset=failed and instance.sandbox_id is not None,
     )
 
 
@@ -141,6 +142,7 @@ def _no_instance() -> InstanceView:
         can_stop=False,
         can_retry=False,
         can_provision=False,
+        can_reset=False,
     )
 
 

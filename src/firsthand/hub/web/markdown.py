@@ -137,7 +137,7 @@ class _Renderer(RendererHTML):
         return (
             f'<div class="code"><div class="code-head"><span>{name}</span>'
             '<button type="button" class="quiet copy" data-copy="code">Copy</button></div>'
-            f'<div class="scroll" tabindex="0" role="region" aria-label="Code"><pre><code>'
+            f'<div class="scroll" tabindex="0" role="group" aria-label="Code"><pre><code>'
             f"{highlight_block(code, language)}\n</code></pre></div></div>\n"
         )
 
@@ -183,7 +183,7 @@ class _Renderer(RendererHTML):
         return _cell(tokens[idx])
 
     def table_open(self, *_: object) -> str:
-        return '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>\n'
+        return '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>\n'
 
     def table_close(self, *_: object) -> str:
         return "</table></div>\n"

@@ -35,6 +35,8 @@ def make_renderer(clock: Clock, static: Traversable = STATIC) -> Renderer:
         loader=PackageLoader("firsthand.hub.web", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        # A hub goes on with what it started with, whatever an update puts in place meanwhile.
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -46,7 +46,8 @@ class InstanceView:
     can_wake: bool
     can_stop: bool
     can_retry: bool
-    can_provision: bool = False
+    can_provision: bool
+    can_reset: bool
 
 
 @dataclass(frozen=True, slots=True)
