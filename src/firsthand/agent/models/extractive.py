@@ -184,9 +184,13 @@ def _compose(
 def _section(number: int, place: _Place, read: dict[str, Any], words: set[str]) -> str:
     lines: list[str] = read["lines"]
     first: int = read["start"]
-    start, end = _window(lines, words, from_top=place.name is not None)
+    name = (place.name or "").rpartition(".")[2]
+    # A passage may begin before the definition that it is named after.
+    from_top = bool(name) and any(name in line for line in lines[:4])
+    start, end = _window(lines, words, from_top=from_top)
     citation = write_citation(place.resource, read["path"], first + start, first + end - 1)
-    what = f"`{place.name}`, {place.kind}, in" if place.name else "In"
+    named = bool(name) and any(name in line for line in lines[start:end])
+    what = f"`{place.name}`, {place.kind}, in" if named else "In"
     said = _sentence(place.docstring or _documentation(lines))
     shown = "\n".join(lines[start:end])
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
