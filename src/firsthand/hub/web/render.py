@@ -65,7 +65,9 @@ def make_renderer(clock: Clock, static: Traversable = STATIC) -> Renderer:
         short_commit=words.short_commit,
     )
     names = cast("dict[str, object]", environment.globals)
-    names.update(asset=addresses.address, version=version, icon_svg=icons.icon, mark=icons.mark)
+    names.update(
+        asset=addresses.address, version=version, now=clock, icon_svg=icons.icon, mark=icons.mark
+    )
     return Renderer(environment, version)
 
 

@@ -107,8 +107,12 @@ function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+// The clock of this machine may differ from the server's, by which all moments are given.
+const ahead = Date.now() - Date.parse(root.dataset.now);
+const since = (moment) => (Date.now() - ahead - Date.parse(moment)) / 1000;
+
 function age(moment) {
-  const seconds = (Date.now() - moment) / 1000;
+  const seconds = since(moment);
   if (seconds < 45) return "just now";
   const minutes = Math.round(seconds / 60);
   if (minutes < 60) return `${minutes} min ago`;
@@ -120,14 +124,14 @@ function age(moment) {
 
 setInterval(() => {
   for (const place of findAll("[data-since]")) {
-    const seconds = (Date.now() - Date.parse(place.dataset.since)) / 1000;
+    const seconds = since(place.dataset.since);
     if (seconds >= 0.1) place.textContent = duration(seconds);
   }
 }, 100);
 
 setInterval(() => {
   for (const place of findAll("time[data-age]")) {
-    const text = age(Date.parse(place.dateTime));
+    const text = age(place.dateTime);
     if (text && text !== place.textContent) place.textContent = text;
   }
 }, 20000);
