@@ -81,6 +81,11 @@ class Records:
         pointer = _read(self._revisions / _name(f"{source.key}#{revision}"), _Pointer)
         return None if pointer is None else self.checkout(pointer.id)
 
+    def is_superseded(self, record: CheckoutRecord) -> bool:
+        """Whether another checkout has taken the place of this one."""
+        present = self.checkout_of(record.source, record.revision)
+        return present is not None and present.id != record.id
+
     def save_checkout(self, record: CheckoutRecord) -> None:
         """Remember a checkout."""
         self._write(self._checkouts / f"{record.id}.json", record)
@@ -88,8 +93,10 @@ class Records:
         self._write(pointer, _Pointer(record.id))
 
     def remove_checkout(self, record: CheckoutRecord) -> None:
-        """Forget a checkout."""
-        (self._revisions / _name(f"{record.source.key}#{record.revision}")).unlink(missing_ok=True)
+        """Forget a checkout, but not the one that has taken its place."""
+        if not self.is_superseded(record):
+            pointer = self._revisions / _name(f"{record.source.key}#{record.revision}")
+            pointer.unlink(missing_ok=True)
         (self._checkouts / f"{record.id}.json").unlink(missing_ok=True)
 
     def all_checkouts(self) -> list[CheckoutRecord]:

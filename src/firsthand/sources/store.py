@@ -20,6 +20,7 @@ import anyio.to_thread
 
 from firsthand.sources.errors import FetchFailed, FetchTimedOut, SourceError
 from firsthand.sources.git import Git
+from firsthand.sources.index.layout import is_current
 from firsthand.sources.jail import Jail, python_folders, run_jailed
 from firsthand.sources.limits import FetchLimits
 from firsthand.sources.links import link_template
@@ -178,7 +179,7 @@ class SourceStore:
         """Remove what killed processes left half-way. Other processes are not disturbed."""
         await self._work.remove_abandoned()
         for record in self._records.all_checkouts():
-            if not self._tree_of(record.id).is_dir():
+            if self._records.is_superseded(record) or not self._tree_of(record.id).is_dir():
                 await self.remove(record.id)
         await anyio.to_thread.run_sync(self._sweep_mirrors)
 
@@ -309,6 +310,10 @@ class SourceStore:
     def _find(self, source: Source, known: RefRecord) -> Checkout | None:
         record = self._records.checkout_of(source, known.revision)
         if record is None or not self._tree_of(record.id).is_dir():
+            return None
+        if record.has_index and not is_current(self._trees / record.id / "index"):
+            # Made by another version of Firsthand. A new checkout takes its place, since this
+            # one is read-only and may be in use.
             return None
         return self._describe_checkout(record, source, known.name, known.resolved_at)
 

@@ -16,6 +16,7 @@ from firsthand.sources.errors import (
     RefNotFound,
     SourceNotFound,
 )
+from firsthand.sources.index.layout import FORMAT_FILE, is_current
 from firsthand.sources.progress import Progress
 from firsthand.sources.source import parse_source
 from firsthand.sources.store import SourceStore
@@ -282,3 +283,28 @@ async def test_a_store_that_cannot_be_written_says_so(world: World) -> None:
     shutil.rmtree(world.root / "work")
     with pytest.raises(FetchFailed, match="store of sources cannot be written"):
         await world.store.checkout(world.source("box"))
+
+
+@pytest.mark.requirement("SRC-17")
+async def test_an_index_of_another_version_is_made_anew_without_the_network(world: World) -> None:
+    world.repository("box", ONE)
+    source = world.source("box")
+    old = await world.store.checkout(source)
+    assert old.index is not None
+    written = old.index / FORMAT_FILE
+    written.chmod(0o644)
+    written.write_text('{"version": 0}')
+    transfers = world.server.count_transfers()
+
+    new = await world.store.checkout(source)
+
+    assert (new.commit, new.ref) == (old.commit, old.ref)
+    assert new.id != old.id
+    assert new.index is not None
+    assert is_current(new.index)
+    assert world.server.count_transfers() == transfers
+    # Whoever reads the old one may go on until the next start.
+    assert world.store.find(old.id) is not None
+    await world.store.clean_up()
+    assert world.store.find(old.id) is None
+    assert await world.store.checkout(source) == new
