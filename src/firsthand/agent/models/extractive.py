@@ -34,6 +34,10 @@ _PARAGRAPH_END: Final = re.compile(r"(?<=[.!?])\s|\n\s*\n")
 _DOC: Final = re.compile(
     r'"""(?P<py>.*?)"""|\'\'\'(?P<py2>.*?)\'\'\'|/\*\*(?P<js>.*?)\*/', re.DOTALL
 )
+_DEFINING: Final = (
+    r"\b(?:def|class|fn|func|function|interface|struct|trait|enum|type|module|object|impl|"
+    r"const|let|var|val)\s+(?:\([^)]*\)\s*)?"
+)
 _LANGUAGES: Final = {
     "c": "c", "cc": "cpp", "cpp": "cpp", "cs": "csharp", "css": "css", "go": "go", "h": "c",
     "html": "html", "java": "java", "js": "javascript", "json": "json", "jsx": "jsx",
@@ -185,13 +189,15 @@ def _section(number: int, place: _Place, read: dict[str, Any], words: set[str]) 
     lines: list[str] = read["lines"]
     first: int = read["start"]
     name = (place.name or "").rpartition(".")[2]
-    # A passage may begin before the definition that it is named after.
-    from_top = bool(name) and any(name in line for line in lines[:4])
-    start, end = _window(lines, words, from_top=from_top)
+    # A passage may begin before the definition that it is named after, or amid its body.
+    top = _definition(lines, name) if name else None
+    if top is not None:
+        lines, first = lines[top:], first + top
+    start, end = _window(lines, words, from_top=top is not None)
     citation = write_citation(place.resource, read["path"], first + start, first + end - 1)
-    named = bool(name) and any(name in line for line in lines[start:end])
-    what = f"`{place.name}`, {place.kind}, in" if named else "In"
-    said = _sentence(place.docstring or _documentation(lines))
+    what = f"`{place.name}`, {place.kind}, in" if top is not None else "In"
+    documentation = place.docstring or (_documentation(lines) if top is not None else None)
+    said = _sentence(documentation)
     shown = "\n".join(lines[start:end])
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     language = _LANGUAGES.get(place.path.rpartition(".")[2].lower(), "")
@@ -200,6 +206,16 @@ def _section(number: int, place: _Place, read: dict[str, Any], words: set[str]) 
         + (f"\n\n> {said}" if said else "")
         + f"\n\n{fence}{language}\n{shown}\n{fence}\n\n"
     )
+
+
+def _definition(lines: Sequence[str], name: str) -> int | None:
+    """Return the line at which this name is defined, its decorators included."""
+    plain = re.escape(name)
+    defining = re.compile(rf"{_DEFINING}{plain}\b|^\s*(?:[\w*&<>:]+\s+)*{plain}\s*[(:=]")
+    found = next((at for at, line in enumerate(lines) if defining.search(line)), None)
+    while found and lines[found - 1].lstrip().startswith("@"):
+        found -= 1
+    return found
 
 
 def _window(lines: Sequence[str], words: set[str], *, from_top: bool) -> tuple[int, int]:
