@@ -16,7 +16,7 @@ from firsthand.sources.nearest import nearest
 from firsthand.sources.origin import Resolution, Unpacked
 from firsthand.sources.progress import Progress, Report
 from firsthand.sources.source import Source
-from firsthand.sources.work import delete_tree
+from firsthand.sources.work import delete_tree, walk_files
 
 _FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{4,63}")
@@ -138,9 +138,11 @@ class Mirrors:
 
 def remove_leftovers(mirror: Path) -> None:
     """Remove what a fetch that was killed has left in a mirror. Its lock must be held."""
-    for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/tmp_*"):
+    for pattern in ("*.lock", "objects/pack/tmp_*", "objects/tmp_*"):
         for path in mirror.glob(pattern):
             path.unlink(missing_ok=True)
+    for path in [path for path in walk_files(mirror / "refs") if path.suffix == ".lock"]:
+        path.unlink(missing_ok=True)
     for path in mirror.glob("objects/incoming-*"):
         delete_tree(path)
 

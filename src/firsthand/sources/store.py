@@ -32,7 +32,7 @@ from firsthand.sources.progress import Progress, Report, ignore
 from firsthand.sources.pypi import PythonIndex
 from firsthand.sources.records import CheckoutRecord, Records, RefRecord
 from firsthand.sources.source import Source, SourceKind
-from firsthand.sources.work import WorkFolders, delete_tree
+from firsthand.sources.work import WorkFolders, delete_tree, walk_files
 
 DEFAULT_MAX_AGE = timedelta(minutes=5)
 _INDEX_MODULE = "firsthand.sources.index"
@@ -192,10 +192,7 @@ class SourceStore:
             tree_bytes=sum(record.size_bytes for record in records),
             mirrors=len(mirrors),
             mirror_bytes=sum(
-                path.stat().st_size
-                for mirror in mirrors
-                for path in mirror.rglob("*")
-                if path.is_file()
+                path.stat().st_size for mirror in mirrors for path in walk_files(mirror)
             ),
         )
 

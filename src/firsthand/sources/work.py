@@ -7,9 +7,8 @@ was killed, and is removed by `remove_abandoned`.
 import fcntl
 import os
 import secrets
-import shutil
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -91,10 +90,33 @@ def delete_tree(folder: Path) -> None:
     if not folder.is_dir() or folder.is_symlink():
         folder.unlink(missing_ok=True)
         return
-    folder.chmod(0o700)
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            if not path.is_symlink():
+    waiting = [folder]
+    while waiting:
+        inner = waiting.pop()
+        inner.chmod(0o700)
+        for path in list(inner.iterdir()):
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
+            elif inner == folder:
+                waiting.append(path)
+            else:
+                # Moved up: what others wrote may be nested deeper than a call stack or a path
+                # can be long. And a folder can only be moved by those who may write in it.
                 path.chmod(0o700)
-    shutil.rmtree(folder)
+                waiting.append(path.rename(folder / secrets.token_hex(16)))
+        if inner != folder:
+            inner.rmdir()
+    folder.rmdir()
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder, however deep it lies, and no link."""
+    waiting = [folder]
+    while waiting:
+        for path in waiting.pop().iterdir():
+            if path.is_symlink():
+                continue
+            if path.is_dir():
+                waiting.append(path)
+            else:
+                yield path
