@@ -317,6 +317,7 @@ class Ground:
             checkouts=checkouts,
             clock=self.clock,
             path_inside=provider.path_inside,
+            link_of=lambda run_id, made: f"hub:/{run_id}/{made.id}/{{path}}#{{start}}-{{end}}",
             limits=self.limits,
             end_grace=self.end_grace,
         )

@@ -44,6 +44,12 @@ def test_an_answer_reads_thinks_cites_and_is_counted(stage: Stage) -> None:
     (cited,) = next(e.event.citations for e in events if isinstance(e.event, CitationsChecked))
     assert (cited.path, cited.start_line, cited.verdict) == ("src/loop.py", 3, Verdict.VERIFIED)
     assert cited.commit == stage.commit
+    assert cited.url is not None
+    assert cited.url.startswith(f"{stage.hub.url}/read/")
+    link = cited.url.removeprefix(stage.hub.url)
+    with stage.hub.request("GET", link, headers={"Cookie": stage.hub.sign_in()}) as page:
+        assert page.status == 200
+        assert b"is_redirect" in page.read()
     meta = next(e.event for e in events if isinstance(e.event, Meta))
     assert meta.model.model == "test-model"
     assert meta.resources[0].commit == stage.commit

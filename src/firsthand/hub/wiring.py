@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from firsthand.hub.api.problems import status_of
 from firsthand.hub.api.routes import ApiDeps
@@ -25,6 +26,7 @@ from firsthand.hub.settings import Settings
 from firsthand.hub.threads.ask import Ask, AskParts
 from firsthand.hub.threads.journal import Journal
 from firsthand.hub.threads.relay import Relay, RelayParts
+from firsthand.hub.web.answers import reading_link
 from firsthand.hub.web.deps import WebDeps
 from firsthand.hub.workflows import Workflows
 from firsthand.protocol.questions import ModelChoice
@@ -111,6 +113,7 @@ async def open_hub(
                 checkouts=sources,
                 clock=clock,
                 path_inside=provider.path_inside,
+                link_of=partial(reading_link, public_url),
             )
         )
         journal = Journal(db, feeds)

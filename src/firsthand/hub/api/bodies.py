@@ -134,8 +134,10 @@ def resource_body(resource: Resource, progress: Progress | None) -> ResourceBody
     )
 
 
-def instance_body(instance: Instance, resources: list[ResourceBody]) -> InstanceBody:
-    """Return how an instance is told."""
+def instance_body(
+    instance: Instance, resources: list[ResourceBody], *, checkout_bytes: int
+) -> InstanceBody:
+    """Return how an instance is told; its storage is its own and that of its checkouts."""
     return InstanceBody(
         id=instance.id,
         state=instance.state.value,
@@ -147,7 +149,7 @@ def instance_body(instance: Instance, resources: list[ResourceBody]) -> Instance
         packages=instance.packages,
         update_available=instance.update_available,
         last_version_check=instance.last_version_check,
-        storage_used_bytes=instance.storage_used_bytes,
+        storage_used_bytes=instance.storage_used_bytes + checkout_bytes,
         last_active_at=instance.last_active_at,
         provisioned_at=instance.provisioned_at,
         created_at=instance.created_at,

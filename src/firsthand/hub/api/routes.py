@@ -30,7 +30,7 @@ from firsthand.hub.identity import Identity, Principal
 from firsthand.hub.ids import RunId, ThreadId
 from firsthand.hub.instances.instances import Instances
 from firsthand.hub.projects.projects import Projects
-from firsthand.hub.projects.resource import Resource
+from firsthand.hub.projects.resource import Resource, stored_bytes
 from firsthand.hub.threads.ask import Ask
 from firsthand.hub.threads.journal import Journal
 from firsthand.hub.threads.run import Run
@@ -219,4 +219,9 @@ class _Api:
     async def _instance(self, principal: Principal, status: int = 200) -> Response:
         instance = await self._deps.instances.status(principal)
         resources = await self._deps.projects.list_resources(principal)
-        return _json(instance_body(instance, [self._resource(one) for one in resources]), status)
+        body = instance_body(
+            instance,
+            [self._resource(one) for one in resources],
+            checkout_bytes=stored_bytes(resources),
+        )
+        return _json(body, status)

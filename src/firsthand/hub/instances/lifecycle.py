@@ -272,7 +272,7 @@ class Lifecycle:
             return await self._probe(sandbox_id)
 
         health = await walk.take(_ANSWERING, answer, _ANSWER)
-        package = Package(name="firsthand", installed=health.version, latest=health.version)
+        package = Package(name="firsthand", installed=health.version)
         also = {
             **also,
             "packages": store.encode_packages([package]),

@@ -134,6 +134,12 @@ def check_notes(notes: str) -> str:
     return tidied
 
 
+def stored_bytes(resources: Iterable[Resource]) -> int:
+    """Return the disk that the checkouts of these resources take, each checkout counted once."""
+    sizes = {one.fetched.checkout_id: one.fetched.size_bytes for one in resources if one.fetched}
+    return sum(sizes.values())
+
+
 def free_name(wanted: str, taken: Iterable[str]) -> str:
     """Return `wanted`, or the first of `wanted-2`, `wanted-3`, … that is not taken."""
     names = set(taken)

@@ -95,11 +95,16 @@ async def check_out_all(
     sources: Sequence[AskedSource],
     checkouts: Checkouts,
     path_inside: Callable[[Path], str],
+    link_of: Callable[[Checkout], str],
     *,
     max_age: timedelta | None,
     say: Say,
 ) -> tuple[CheckoutRef, ...]:
-    """Check all sources out at the same time. Raises `SourceUnavailable`."""
+    """Check all sources out at the same time. Raises `SourceUnavailable`.
+
+    `path_inside` says how a path is called in the sandbox. `link_of` says where people can read
+    a checkout that has no permanent place on its host: a template as in `CheckoutRef`.
+    """
 
     async def one(asked: AskedSource) -> CheckoutRef:
         source = Source(SourceKind(asked.kind), asked.location, asked.ref)
@@ -111,7 +116,8 @@ async def check_out_all(
             )
         except SourceError as error:
             raise SourceUnavailable(asked.name, error) from error
-        return _ref(asked, source, made, path_inside)
+        link = made.link_template or link_of(made)
+        return _ref(asked, source, made, path_inside, link)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -122,7 +128,11 @@ async def check_out_all(
 
 
 def _ref(
-    asked: AskedSource, source: Source, made: Checkout, path_inside: Callable[[Path], str]
+    asked: AskedSource,
+    source: Source,
+    made: Checkout,
+    path_inside: Callable[[Path], str],
+    link: str,
 ) -> CheckoutRef:
     return CheckoutRef(
         name=asked.name,
@@ -133,7 +143,7 @@ def _ref(
         commit=made.commit,
         committed_at=made.committed_at,
         fetched_at=made.fetched_at,
-        link_template=made.link_template,
+        link_template=link,
         search_paths=asked.search_paths,
         notes=asked.notes,
     )

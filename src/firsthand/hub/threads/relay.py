@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -44,6 +45,7 @@ from firsthand.hub.threads.run import Run
 from firsthand.hub.workflows import Workflows
 from firsthand.protocol.events import Done, NumberedEvent, RunEvent, RunFailed, StatusChanged
 from firsthand.protocol.questions import CheckoutRef, RunLimits, RunRequest, RunState
+from firsthand.sources.store import Checkout
 
 _log = structlog.get_logger("firsthand.relay")
 
@@ -91,6 +93,8 @@ class RelayParts:
     checkouts: Checkouts
     clock: Clock
     path_inside: Callable[[Path], str]
+    # Where people can read what an answer cites from a source without a place of its own.
+    link_of: Callable[[RunId, Checkout], str]
     # How old a branch's checkout may be before the remote is asked again; the store's own
     # default where this is `None`.
     max_age: timedelta | None = None
@@ -224,6 +228,7 @@ class Relay:
                     run.sources,
                     parts.checkouts,
                     parts.path_inside,
+                    partial(parts.link_of, run.id),
                     max_age=parts.max_age,
                     say=narrator.say,
                 ),

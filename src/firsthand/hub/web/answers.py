@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
+from firsthand.hub.ids import RunId
 from firsthand.hub.threads.message import Answer, AnswerParts
 from firsthand.hub.threads.run import Run
 from firsthand.hub.web import words
@@ -115,6 +116,11 @@ def read_url(checkout: Checkout, path: str, run_id: str, lines: tuple[int, int])
     start, end = lines
     query = urlencode({"lines": f"{start}-{end}", "answer": run_id})
     return f"/read/{checkout.id}/{quote(path)}?{query}#L{start}"
+
+
+def reading_link(public_url: str, run_id: RunId, checkout: Checkout) -> str:
+    """Return a template of links into our own reading page, open to who may see the answer."""
+    return f"{public_url}/read/{checkout.id}/{{path}}?lines={{start}}-{{end}}&answer={run_id}"
 
 
 def host_url(checkout: Checkout, path: str, start: int, end: int) -> str | None:
@@ -253,7 +259,6 @@ def _note(
     run_id, _, number = anchor.rpartition("-")
     missing = checked is not None and checked.verdict is Verdict.MISSING
     there = None if missing else checkout
-    url = checked.url if checked else None
     return SourceNote(
         number=int(number),
         anchor=anchor,
@@ -264,7 +269,7 @@ def _note(
         commit=checked.commit if checked and checked.commit else commit,
         verdict=checked.verdict if checked else None,
         read_url=read_url(there, path, run_id, (start, end)) if there else None,
-        host_url=url or (host_url(there, path, start, end) if there else None),
+        host_url=host_url(there, path, start, end) if there else None,
         excerpt=excerpt(there.tree, path, start, end) if there else Markup(""),
     )
 

@@ -11,7 +11,7 @@ from firsthand.hub.errors import NotFound
 from firsthand.hub.identity.principal import Principal
 from firsthand.hub.ids import InstanceId, ProjectId, RunId, ThreadId
 from firsthand.hub.instances.instance import Instance, InstanceState, Operation, Step, may_begin
-from firsthand.hub.projects.resource import FetchState, Resource
+from firsthand.hub.projects.resource import FetchState, Resource, stored_bytes
 from firsthand.hub.threads import store
 from firsthand.hub.threads.message import Answer, AnswerFold, AnswerParts, Message, fold
 from firsthand.hub.threads.run import Run
@@ -64,7 +64,7 @@ async def look_at_frame(deps: WebDeps, principal: Principal) -> Frame:
         instance=instance_view(instance, deps.clock()),
         resources=tuple(resource_view(one, deps.projects.progress_of(one)) for one in resources),
         threads=threads,
-        stored_bytes=own + sum(one.fetched.size_bytes for one in resources if one.fetched),
+        stored_bytes=own + stored_bytes(resources),
         instance_id=instance.id if instance else None,
         project_id=project.id,
     )
