@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
 from firsthand.sources.errors import (
     AddressRefused,
@@ -206,7 +207,8 @@ class Git:
                 f"{url} redirects to something that is not a git repository.",
                 "Check the spelling of the address.",
             )
-        return found[-1].removesuffix(_SERVICE)
+        # It may be relative (RFC 9110, section 10.2.2).
+        return urljoin(url, found[-1]).removesuffix(_SERVICE)
 
     async def _run_online(
         self,

@@ -48,9 +48,12 @@ class RemoteRefs:
 
 
 def read_refs(listing: bytes) -> RemoteRefs:
-    """Read the output of `git ls-remote --symref`. Annotated tags are given as their commit."""
+    """Read the output of `git ls-remote --symref`. Annotated tags are given as their commit.
+
+    Names are for people and for records: what is no printable UTF-8 in them is replaced.
+    """
     refs = RemoteRefs()
-    for line in listing.decode("utf-8", "surrogateescape").splitlines():
+    for line in printable(listing.decode("utf-8", "replace")).split("\n"):
         value, _, name = line.partition("\t")
         if name == "HEAD" and value.startswith("ref: refs/heads/"):
             refs.default = value.removeprefix("ref: refs/heads/")

@@ -5,6 +5,7 @@ moment later (DNS rebinding) leads nowhere else. What the answer holds is no con
 """
 
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
@@ -17,6 +18,9 @@ from firsthand.sources.errors import AddressRefused, FetchFailed, FetchTimedOut,
 URL_CHARS = 2_000
 _RESOLVE_SECONDS = 20.0
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+# As `urlsplit` gives it. Other letters, and letters written as %XX, are read by curl in other
+# ways than by our own look-up, so that curl would ask for a host that was never checked.
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,13 @@ class PinnedUrl:
 
     @property
     def curl_resolve(self) -> str:
-        """The value of git's `http.curloptResolve`: `HOST:PORT:ADDRESS[,ADDRESS]`."""
+        """The value of git's `http.curloptResolve`: `HOST:PORT:ADDRESS[,ADDRESS]`.
+
+        Empty where the host is an IPv6 address itself: there is nothing to look up, and no way
+        to write it.
+        """
+        if ":" in self.host:
+            return ""
         listed = ",".join(f"[{a}]" if ":" in a else a for a in self.addresses)
         return f"{self.host}:{self.port}:{listed}"
 
@@ -51,6 +61,11 @@ def check_spelling(url: str) -> SplitResult:
         )
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or port == 0:
         raise InvalidSource(f"“{url[:80]}” is not an HTTPS address of a git repository.")
+    if not _HOST.fullmatch(parts.hostname):
+        raise InvalidSource(
+            f"The host of “{url[:80]}” may have letters a to z, digits, “.”, “-” and “_” only.",
+            "Names in other letters have a second form, which begins with “xn--”: write that.",
+        )
     if parts.query or parts.fragment or not parts.path.strip("/"):
         raise InvalidSource(
             f"“{url[:80]}” does not name a repository.",
@@ -112,7 +127,9 @@ def _is_public(text: str) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
         if inner is not None:
             return _is_public(str(inner))
-    return address.is_global and not address.is_multicast
+        if address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 def _allow_hint(host: str) -> str:

@@ -209,7 +209,9 @@ async def test_redirects_are_followed_after_a_check_of_each(world: World) -> Non
     made = world.repository("new/name", ONE)
     redirects = world.server.behaviour.redirects
     redirects["old"] = world.server.url_of("new/name")
-    assert (await world.store.checkout(world.source("old"))).commit == made.commits[0]
+    redirects["older"] = "/old"
+    for name in ("old", "older"):
+        assert (await world.store.checkout(world.source(name))).commit == made.commits[0]
 
     port = world.server.host.partition(":")[2]
     redirects["trap"] = f"http://localhost:{port}/new/name"

@@ -25,6 +25,16 @@ def test_refs_are_read_and_annotated_tags_peeled() -> None:
     assert refs.tags == {"v1": "a" * 40}
 
 
+def test_names_of_any_bytes_can_be_stored_and_shown() -> None:
+    listing = (
+        b"ref: refs/heads/\x1b[31mcaf\xe9\tHEAD\n%(a)s\tHEAD\n"
+        b"%(a)s\trefs/heads/caf\xe9\n%(a)s\trefs/heads/one\xe2\x80\xa8line\n" % {b"a": b"a" * 40}
+    )
+    refs = read_refs(listing)
+    assert refs.default == "\ufffd[31mcaf\ufffd"
+    assert refs.names == ["caf\ufffd", "one\u2028line"]
+
+
 def test_progress_is_read_across_chunks() -> None:
     told: list[Progress] = []
     listen = progress_listener(told.append)
