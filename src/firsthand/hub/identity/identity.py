@@ -17,6 +17,7 @@ from firsthand.hub.identity.passwords import Passwords
 from firsthand.hub.identity.principal import Principal, Role, Scope
 from firsthand.hub.identity.slow_down import SlowDown
 from firsthand.hub.identity.user import (
+    LOGIN_CHARS,
     User,
     check_login,
     check_name,
@@ -31,6 +32,7 @@ SESSION_LIFE = timedelta(days=30)
 LINK_LIFE = timedelta(hours=24)
 # A session in use is prolonged at most once a day, so that reading a page rarely writes.
 _PROLONG_AFTER = timedelta(days=1)
+_WRONG = "Login and password do not belong together."
 
 NewUserHook = Callable[[Connection, UserId], None]
 
@@ -75,11 +77,14 @@ class Identity:
         Raises `NotSignedIn` if login and password do not belong together, `TooMany` to who guesses.
         """
         plain = plain_login(login)
+        if len(plain) > LOGIN_CHARS:
+            # Nobody's, and nothing to remember: memory is bounded by the length of a login.
+            raise NotSignedIn(_WRONG)
         self._slow_down.begin(plain, address)
         user = await self._database.read(lambda conn: store.find_user_by_login(conn, plain))
         stored = user.password_hash if user else None
         if not await self._passwords.matches(password, stored) or user is None or stored is None:
-            raise NotSignedIn("Login and password do not belong together.")
+            raise NotSignedIn(_WRONG)
         self._slow_down.succeeded(plain, address)
         if self._passwords.is_outdated(stored):
             renewed = await self._passwords.hash(password)

@@ -71,3 +71,10 @@ def test_memory_is_bounded() -> None:
     for number in range(10_000):
         slow.begin(f"login{number}", f"address{number}")
     assert slow.remembered() <= 20_000
+
+
+async def test_a_login_too_long_to_exist_is_refused_and_not_remembered(world: World) -> None:
+    for number in range(40):
+        with pytest.raises(NotSignedIn):
+            await world.identity.sign_in("x" * 255 + str(number), "a guess", address="10.0.0.1")
+    await world.identity.sign_in("member", PASSWORD, address="10.0.0.1")
