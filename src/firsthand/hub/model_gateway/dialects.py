@@ -8,6 +8,8 @@ Anthropic: messages, input tokens in `message_start`, output tokens in `message_
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from msgspec import Raw
+
 from firsthand.hub.model_gateway.provider import ModelProvider
 from firsthand.protocol.questions import Dialect
 
@@ -45,7 +47,7 @@ class GatewayDialect(Protocol):
         """Return the headers that carry the real key."""
         ...
 
-    def prepare(self, body: dict[str, Any], provider: ModelProvider) -> dict[str, Any]:
+    def prepare(self, body: dict[str, Raw], provider: ModelProvider) -> dict[str, Any]:
         """Return the request as it is sent on: the run's model, counts asked for."""
         ...
 
@@ -71,10 +73,10 @@ class OpenAI:
         """Return the headers that carry the real key."""
         return {"Authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}
 
-    def prepare(self, body: dict[str, Any], provider: ModelProvider) -> dict[str, Any]:
+    def prepare(self, body: dict[str, Raw], provider: ModelProvider) -> dict[str, Any]:
         """Return the request as it is sent on: the run's model, counts asked for."""
-        prepared = {**body, "model": provider.model}
-        if body.get("stream"):
+        prepared: dict[str, Any] = {**body, "model": provider.model}
+        if bytes(body.get("stream", Raw(b"null"))) not in {b"null", b"false"}:
             prepared["stream_options"] = {"include_usage": True}
         return prepared
 
@@ -111,7 +113,7 @@ class Anthropic:
             headers["x-api-key"] = provider.api_key
         return headers
 
-    def prepare(self, body: dict[str, Any], provider: ModelProvider) -> dict[str, Any]:
+    def prepare(self, body: dict[str, Raw], provider: ModelProvider) -> dict[str, Any]:
         """Return the request as it is sent on: the run's model."""
         return {**body, "model": provider.model}
 

@@ -37,9 +37,16 @@ from firsthand.hub.model_gateway.provider import ModelProvider
 from firsthand.hub.model_gateway.store import TokenOwner
 from firsthand.protocol.sse import EventStreamParser, StreamTooLong
 
-_MAX_REQUEST_BYTES = 32 * 1024 * 1024
+# The longest contexts that models take have some five megabytes.
+_MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _ERROR_TEXT_CHARS = 2_000
+# Far more than the questions that one user has under way; an agent that has gone wrong must not
+# use up what the hub has for all.
+_MAX_CONNECTIONS = 64
+_BACKLOG = 128
+# As proxies write it: who asked has left before there was an answer.
+_LEFT = 499
 _PASSED_HEADERS = ("Retry-After", "retry-after-ms", "x-request-id", "request-id")
 # A model may think for minutes before the next token; the run's own limit is the real bound.
 _TIMEOUT = ClientTimeout(total=None, sock_connect=15, sock_read=600)
@@ -73,6 +80,13 @@ class _Refusal(Exception):
         )
 
 
+class _Dropped(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
 class ModelGateway:
     """Serves one Unix socket per sandbox. Start it inside the event loop that it lives in."""
 
@@ -87,7 +101,7 @@ class ModelGateway:
         self._db = db
         self._clock = clock
         self._provider = provider
-        self._sites: dict[SandboxId, web.UnixSite] = {}
+        self._sites: dict[SandboxId, asyncio.AbstractServer] = {}
         self._sandboxes: dict[str, SandboxId] = {}
         self._lock = asyncio.Lock()
         self._session: ClientSession | None = None
@@ -107,8 +121,9 @@ class ModelGateway:
             if self._runner.server is None:
                 await self._runner.setup()
             socket.unlink(missing_ok=True)
-            site = web.UnixSite(self._runner, socket)
-            await site.start()
+            site = await asyncio.get_running_loop().create_unix_server(
+                self._bounded(str(socket)), socket, backlog=_BACKLOG
+            )
             # The agent has another user id inside; the folder's place keeps all others out.
             socket.chmod(0o666)
             self._sites[sandbox_id] = site
@@ -135,9 +150,21 @@ class ModelGateway:
         for socket in left:
             del self._sandboxes[socket]
         if site is not None:
-            await site.stop()
+            site.close()
         for socket in left:
             Path(socket).unlink(missing_ok=True)
+
+    def _bounded(self, socket: str) -> Callable[[], asyncio.BaseProtocol]:
+        """Return what takes the connections to one socket: beyond a number, they are dropped."""
+
+        def accept() -> asyncio.BaseProtocol:
+            server = self._runner.server
+            assert server is not None
+            transports = [handler.transport for handler in server.connections]
+            here = [t for t in transports if t and t.get_extra_info("sockname") == socket]
+            return server() if len(here) < _MAX_CONNECTIONS else _Dropped()
+
+        return accept
 
     def _route(self, dialect: GatewayDialect) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -187,9 +214,10 @@ class ModelGateway:
         return self._session
 
 
-async def _read_body(request: web.Request) -> dict[str, Any]:
+async def _read_body(request: web.Request) -> dict[str, msgspec.Raw]:
+    """Read a JSON object and leave its values as they are, so that none can cost much to read."""
     try:
-        return msgspec.json.decode(await request.read(), type=dict[str, Any])
+        return msgspec.json.decode(await request.read(), type=dict[str, msgspec.Raw])
     except msgspec.DecodeError as error:
         raise _Refusal(400, "bad_request", f"The request is no JSON object: {error}") from error
 
@@ -213,8 +241,20 @@ class _Call:
         self._tokens = TokenCount()
         self._sent_chars = 0
         self._received = 0
+        self._settled = False
 
     async def run(
+        self, request: web.Request, client: ClientSession, body: dict[str, Any]
+    ) -> web.StreamResponse:
+        try:
+            return await self._run(request, client, body)
+        except asyncio.CancelledError:
+            # The provider has been asked and may go on; it is owed like any other answer.
+            if not self._settled:
+                await self._settle(_LEFT)
+            raise
+
+    async def _run(
         self, request: web.Request, client: ClientSession, body: dict[str, Any]
     ) -> web.StreamResponse:
         url = self._dialect.url(self._provider)
@@ -324,6 +364,7 @@ class _Call:
         return _Refusal(answer.status, "provider_error", f"{name} says: {text}", None, kept)
 
     async def _settle(self, status: int) -> None:
+        self._settled = True
         tokens = self._tokens
         if not tokens.seen:
             # No count came. Four bytes a token is the usual rule of thumb for English and code.

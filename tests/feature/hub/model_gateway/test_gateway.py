@@ -1,9 +1,10 @@
 """The gateway between a run in a sandbox and a model server on loopback, over real sockets."""
 
+import asyncio
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+import anyio.abc
 import pytest
 from sqlalchemy import insert, select, update
 
@@ -294,3 +296,69 @@ async def test_a_body_that_is_no_json_is_refused(server: ModelServer) -> None:
             ) as answer,
         ):
             assert answer.status == 400
+
+
+async def test_a_request_is_passed_on_as_it_was_written(server: ModelServer) -> None:
+    # Neither can be told apart and put together again without a change or a failure.
+    nested: list[Any] = []
+    for _ in range(500):
+        nested = [nested]
+    asked = {**ASK, "seed": 10**22 + 1, "metadata": nested}
+    server.script(Reply(Say("Hello")))
+    async with bench(server) as b, b.post(asked) as answer:
+        assert answer.status == 200
+        await events(answer)
+    assert server.requests[0].body["seed"] == 10**22 + 1
+    assert server.requests[0].body["metadata"] == nested
+
+
+async def test_one_sandbox_cannot_use_up_the_connections_of_the_hub(server: ModelServer) -> None:
+    server.script(Reply(Say("Hello")))
+    async with bench(server) as b, AsyncExitStack() as stack:
+        greedy = b.folder / "greedy.sock"
+        await b.gateway.serve(SandboxId("sb_greedy"), greedy)
+
+        async def connect() -> anyio.abc.SocketStream:
+            return await stack.enter_async_context(await anyio.connect_unix(greedy))
+
+        held = [await connect() for _ in range(64)]
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await (await connect()).receive()
+        async with b.post(ASK) as answer:
+            assert answer.status == 200
+            await events(answer)
+        # One that is given back can be had again.
+        await held[0].aclose()
+        async with b.post(ASK, socket=greedy) as answer:
+            assert answer.status == 401
+
+
+async def test_an_agent_that_leaves_before_the_answer_begins_still_costs(
+    server: ModelServer,
+) -> None:
+    asked = anyio.Event()
+    left = anyio.Event()
+
+    async def think(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await left.wait()
+        writer.close()
+
+    thinking = await asyncio.start_server(think, "127.0.0.1", 0)
+    host, port = thinking.sockets[0].getsockname()
+    async with thinking, bench(server, base_url=f"http://{host}:{port}/v1") as b:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+
+                async def leave() -> None:
+                    await asked.wait()
+                    scope.cancel()
+
+                tasks.start_soon(leave)
+                async with b.post(ASK):
+                    raise AssertionError
+        await b.gateway.close()
+        left.set()
+        (call,) = await b.calls()
+        assert (call.status, call.estimated) == (499, True)

@@ -66,10 +66,14 @@ def test_the_address_is_the_one_the_providers_own_client_would_use(
 
 
 def test_the_run_cannot_choose_another_model_nor_leave_the_counts_out() -> None:
-    body = {"model": "dearer", "stream": True, "stream_options": {"include_usage": False}}
+    asked = b'{"model": "dearer", "stream": true, "stream_options": {"include_usage": false}}'
+    body = msgspec.json.decode(asked, type=dict[str, msgspec.Raw])
     sent = OPENAI.prepare(body, provider(Dialect.OPENAI, "https://m.example/v1"))
     assert sent["model"] == "configured"
     assert sent["stream_options"] == {"include_usage": True}
+    for no in (b"false", b"null"):
+        whole = OPENAI.prepare({"stream": msgspec.Raw(no)}, provider(Dialect.OPENAI, "https://m"))
+        assert "stream_options" not in whole
 
 
 def test_the_key_never_shows_in_a_provider_printed() -> None:
