@@ -10,6 +10,7 @@ Run from the root: `.venv/bin/python -m bench.hub_memory [--btca "btca serve --p
 
 import argparse
 import json
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -25,21 +26,27 @@ _TARGET = {"agent_resident_mib": 45}
 _SOURCE = b'def follow(response):\n    """Follow redirects."""\n    return response\n'
 _TRIES = 600
 _PAUSE_SECONDS = 0.1
+_SETTLE_SECONDS = 3
 
 
-def agent_of(hub: HubProcess) -> tuple[list[int], list[int]]:
-    """Return the agent's own process, and all processes of the only sandbox."""
-    whole = [pid for pid in descendants(hub.pid) if pid != hub.pid]
-    return [pid for pid in whole if descendants(pid) == [pid]], whole
+def sandbox_of(pid: int) -> str:
+    """Return the folder that a sandbox's process logs to, relative to that of all sandboxes."""
+    return os.readlink(f"/proc/{pid}/fd/1").rpartition("/sandboxes/")[2]
 
 
 def look(hub: HubProcess) -> dict[str, object]:
-    innermost, whole = agent_of(hub)
-    return {
+    """Measure the hub, its instance's sandbox, and the one that is kept ready for the next."""
+    processes = [pid for pid in descendants(hub.pid) if pid != hub.pid]
+    ready = [pid for pid in processes if sandbox_of(pid).startswith("warm/")]
+    whole = [pid for pid in processes if pid not in ready]
+    result: dict[str, object] = {
         "hub": memory_of([hub.pid]),
-        "agent": memory_of(innermost),
+        "agent": memory_of(pid for pid in whole if descendants(pid) == [pid]),
         "whole_sandbox": memory_of(whole),
     }
+    if ready:
+        result["kept_ready"] = memory_of(ready)
+    return result
 
 
 def until_running(hub: HubProcess) -> None:
@@ -66,6 +73,8 @@ def measure(root: Path, btca: str | None) -> dict[str, object]:
     ):
         hub.sign_in()
         until_running(hub)
+        # Long enough for whatever the hub does after a start.
+        threading.Event().wait(_SETTLE_SECONDS)
         idle = look(hub)
         ask(hub, git.url_of("project"))
         result: dict[str, object] = {"idle": idle, "after_an_answer": look(hub)}
