@@ -10,7 +10,6 @@ Run from the root: `.venv/bin/python -m bench.hub_memory [--btca "btca serve --p
 
 import argparse
 import json
-import os
 import tempfile
 import threading
 from pathlib import Path
@@ -31,7 +30,7 @@ _SETTLE_SECONDS = 3
 
 def sandbox_of(pid: int) -> str:
     """Return the folder that a sandbox's process logs to, relative to that of all sandboxes."""
-    return os.readlink(f"/proc/{pid}/fd/1").rpartition("/sandboxes/")[2]
+    return str(Path(f"/proc/{pid}/fd/1").readlink()).rpartition("/sandboxes/")[2]
 
 
 def look(hub: HubProcess) -> dict[str, object]:
