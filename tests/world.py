@@ -21,7 +21,7 @@ from firsthand.hub.identity.identity import NewUserHook
 from firsthand.hub.identity.passwords import Passwords
 from firsthand.hub.ids import UserId
 from firsthand.hub.projects import Projects
-from firsthand.sources.errors import SourceError
+from firsthand.sources.errors import AddressRefused, SourceError
 from firsthand.sources.progress import Progress
 from firsthand.sources.source import Source
 from firsthand.sources.store import Checkout
@@ -58,6 +58,10 @@ class InMemoryCheckouts:
         self.begun = asyncio.Event()
         self.asked: list[tuple[Source, timedelta | None]] = []
         self.failures: dict[str, Exception] = {}
+
+    async def check_address(self, source: Source) -> None:
+        if "private" in source.location:
+            raise AddressRefused(f"{source.location} lies on a private network.")
 
     async def checkout(
         self,

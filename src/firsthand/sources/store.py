@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ import anyio.to_thread
 
 from firsthand.sources.errors import FetchFailed, FetchTimedOut, SourceError
 from firsthand.sources.git import Git
+from firsthand.sources.git_url import check_url
 from firsthand.sources.index.layout import is_current
 from firsthand.sources.jail import Jail, python_folders, run_jailed
 from firsthand.sources.limits import FetchLimits
@@ -35,6 +37,8 @@ from firsthand.sources.source import Source, SourceKind
 from firsthand.sources.work import WorkFolders, delete_tree, walk_files
 
 DEFAULT_MAX_AGE = timedelta(minutes=5)
+# A person waits for it.
+_CHECK_SECONDS = 3.0
 _INDEX_MODULE = "firsthand.sources.index"
 
 
@@ -109,6 +113,7 @@ class SourceStore:
             SourceKind.NPM: NpmRegistry(self._limits, self._work.new),
         }
         self._mirrors = mirrors
+        self._allowed_hosts = allowed_private_hosts
 
     @property
     def trees(self) -> Path:
@@ -140,6 +145,17 @@ class SourceStore:
                 f"The store of sources cannot be written: {error.strerror or error}.",
                 "Look at the free space and the permissions of the data folder.",
             ) from error
+
+    async def check_address(self, source: Source) -> None:
+        """Refuse at once what would be refused at every fetch.
+
+        Raises `AddressRefused`, or `InvalidSource`. A host that cannot be looked up in a moment is
+        let through: that may pass, and the fetch checks again.
+        """
+        if source.kind is not SourceKind.GIT:
+            return
+        with anyio.move_on_after(_CHECK_SECONDS), suppress(FetchFailed, FetchTimedOut):
+            await check_url(source.location, self._allowed_hosts)
 
     def find(self, checkout_id: str) -> Checkout | None:
         """Return the checkout of that id, as it was first asked for."""

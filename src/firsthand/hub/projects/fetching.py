@@ -36,6 +36,10 @@ _log = structlog.stdlib.get_logger(__name__)
 class Checkouts(Protocol):
     """The part of `sources.store.SourceStore` that fetches."""
 
+    async def check_address(self, source: Source) -> None:
+        """Refuse a source whose address must not be asked. Raises `SourceError`."""
+        ...
+
     async def checkout(
         self,
         source: Source,

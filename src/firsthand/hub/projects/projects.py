@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from firsthand.hub.clock import Clock, utc_now
 from firsthand.hub.db.engine import Connection, Database
-from firsthand.hub.errors import Conflict
+from firsthand.hub.errors import BadInput, Conflict
 from firsthand.hub.feeds import Feeds
 from firsthand.hub.feeds.topics import project_topic, user_topic
 from firsthand.hub.identity.principal import Principal, Scope
@@ -21,6 +21,7 @@ from firsthand.hub.projects.resource import (
     free_name,
     make_spec,
 )
+from firsthand.sources.errors import SourceError
 from firsthand.sources.progress import Progress
 
 
@@ -41,6 +42,7 @@ class Projects:
     ) -> None:
         self._database = database
         self._feeds = feeds
+        self._checkouts = checkouts
         self._clock = clock
         self._allow_local = allow_local
         self._fetcher = Fetcher(database, feeds, checkouts, clock)
@@ -102,6 +104,10 @@ class Projects:
             notes=notes,
             allow_local=self._allow_local,
         )
+        try:
+            await self._checkouts.check_address(spec.source)
+        except SourceError as error:
+            raise BadInput(error.message, hint=error.hint) from error
         named = bool(name and name.strip())
 
         def add(conn: Connection) -> Resource:

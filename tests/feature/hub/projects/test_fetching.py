@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from firsthand.hub.errors import BadInput
 from firsthand.hub.identity import Principal
 from firsthand.hub.projects import FetchState, Projects, Resource
 from firsthand.sources.store import SourceStore
@@ -122,3 +123,25 @@ async def test_a_fetch_of_a_killed_hub_is_taken_up_at_the_next_start(tmp_path: P
         await world.projects.start()
         ready = await _fetched(world.projects, world.owner, resource)
     assert ready.state is FetchState.READY
+
+
+@pytest.mark.requirement("SRC-6", "HUB-15")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.1.2.3", "[::1]", "169.254.169.254"])
+async def test_an_address_that_may_not_be_asked_is_refused_at_once(
+    world: World, tmp_path: Path, host: str
+) -> None:
+    async with _real_projects(world, tmp_path / "sources") as projects:
+        with pytest.raises(BadInput) as refused:
+            await projects.add_resource(world.owner, f"https://{host}/owner/secret")
+        assert "FIRSTHAND_ALLOWED_PRIVATE_HOSTS" in (refused.value.hint or "")
+        assert await projects.list_resources(world.owner) == []
+
+
+async def test_a_host_that_cannot_be_found_now_is_stored_and_told_by_its_fetch(
+    world: World, tmp_path: Path
+) -> None:
+    async with _real_projects(world, tmp_path / "sources") as projects:
+        added = await projects.add_resource(world.owner, "https://host.invalid/owner/name")
+        fetched = await _fetched(projects, world.owner, added)
+        assert fetched.state is FetchState.FAILED
+        assert "host.invalid" in (fetched.message or "")
