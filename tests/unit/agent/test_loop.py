@@ -424,3 +424,19 @@ def _knows(runs: LiveRuns, name: str) -> bool:
 async def test_a_script_that_is_none_is_a_clear_error(tree: Path) -> None:
     wanted = replace(request(tree), question="```json\n{nope\n```")
     assert "no JSON list" in failure(await answer(wanted)).message
+
+
+async def test_many_tools_at_once_take_turns(tree: Path) -> None:
+    calls = [grep(number) for number in range(40)]
+    model = FunctionModel(
+        lambda turn: says("Done.") if len(turn.messages) > 1 else says("", *calls)
+    )
+    running, most, ended = 0, 0, 0
+    for event in await answer(request(tree), model):
+        if isinstance(event, ToolUpdated):
+            running += event.state.status is ToolStatus.RUNNING
+            most = max(most, running)
+            running -= event.state.status is ToolStatus.COMPLETED
+            ended += event.state.status is ToolStatus.COMPLETED
+    assert ended == 40
+    assert 1 < most <= 8

@@ -1,5 +1,9 @@
 """What each tool finds, how it bounds itself, and what it says it left out."""
 
+import asyncio
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +11,7 @@ import anyio
 import pytest
 
 from firsthand.agent.errors import ToolError
+from firsthand.agent.tools import ripgrep
 from firsthand.agent.tools.tool import ToolLimits
 from firsthand.agent.tools.toolset import TOOLS, Toolset, parse_arguments
 from firsthand.sources.index.build import build_index
@@ -206,3 +211,35 @@ async def test_a_checkout_that_went_away_is_an_error_of_the_tool(tmp_path: Path)
     tools = toolset(checkout(tmp_path / "gone"))
     assert "is not there" in await refused(tools, "read_file", path="demo/a.py")
     assert "is not there" in await refused(tools, "grep", pattern="x")
+
+
+@pytest.mark.parametrize("given", ["--5", "²", "9" * 5_000, "\0", "a\0b", "[", "../.."])
+async def test_no_argument_is_more_than_a_refusal(tools: Toolset, given: str) -> None:
+    for name, tool in TOOLS.items():
+        right = dict.fromkeys(tool.description.parameters["required"], "demo/src/client.py")
+        for argument in tool.description.parameters["properties"]:
+            with anyio.fail_after(30), suppress(ToolError):
+                await tools.call(name, right | {argument: given})
+
+
+@pytest.mark.parametrize(
+    "given", ['{"a":' + "[" * 5_000 + "]" * 5_000 + "}", '{"a": "' + "x" * 20_000 + '"}']
+)
+def test_arguments_that_no_tool_has_are_refused(given: str) -> None:
+    with pytest.raises(ToolError):
+        parse_arguments(given)
+
+
+async def test_a_search_that_breaks_off_is_not_a_search_without_a_match(tree: Path) -> None:
+    def kill_the_reader() -> None:
+        # Opening waits until ripgrep reads at the other end.
+        with (tree / "pipe").open("wb"):
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            for child in children:
+                if Path(f"/proc/{child}/comm").read_text().strip() == "rg":
+                    os.kill(int(child), signal.SIGKILL)
+
+    killing = asyncio.create_task(asyncio.to_thread(kill_the_reader))
+    with anyio.fail_after(30), pytest.raises(ToolError, match="could not search"):
+        await ripgrep.run(["--regexp=x", "./pipe"], tree, seconds=20, max_bytes=1_000)
+    await killing

@@ -50,6 +50,8 @@ from firsthand.protocol.questions import RunRequest, RunState
 _MAX_REASONING_CHARS: Final = 200_000
 # A tool bounds itself; this is for the case that it cannot, as on a file system that hangs.
 _TOOL_GRACE_SECONDS: Final = 10.0
+# Each may be a program with threads of its own, and a sandbox bounds its processes.
+_TOOLS_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Answering:
         self._reasoning: list[str] = []
         self._reasoning_chars = 0
         self._tools: dict[str, ToolCall] = {}
+        self._hands = asyncio.Semaphore(_TOOLS_AT_ONCE)
         self._shutting_down = False
 
     def shut_down(self) -> None:
@@ -213,12 +216,13 @@ class Answering:
         self._tools[call_id] = self._update(call_id, request.name, ToolStatus.PENDING, given, None)
         try:
             given = parse_arguments(request.arguments)
-            self._update(call_id, request.name, ToolStatus.RUNNING, given, None)
             if self._budget.tool_calls > self._request.limits.max_tool_calls:
                 raise ToolError("No more tool calls are allowed in this run; answer now.")
             seconds = self._engine.tool_limits.seconds + _TOOL_GRACE_SECONDS
-            async with asyncio.timeout(seconds):
-                output = await self._toolset.call(request.name, given)
+            async with self._hands:
+                self._update(call_id, request.name, ToolStatus.RUNNING, given, None)
+                async with asyncio.timeout(seconds):
+                    output = await self._toolset.call(request.name, given)
             text, data = output.text, output.data
         except ToolError as error:
             status = ToolStatus.ERROR

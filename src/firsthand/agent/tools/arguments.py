@@ -1,9 +1,12 @@
 """Reading a tool's arguments: models send almost the right thing, and are told what is wrong."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from firsthand.agent.errors import ToolError
+
+_WHOLE_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 def text(given: Mapping[str, Any], name: str, *, max_chars: int = 2_000) -> str:
@@ -29,7 +32,7 @@ def number(given: Mapping[str, Any], name: str, default: int, *, low: int, high:
     value = given.get(name)
     if value is None:
         return default
-    if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -85,8 +85,11 @@ async def run(arguments: Sequence[str], folder: Path, *, seconds: float, max_byt
         # Shielded: a cancelled search must not leave its process unburied.
         await asyncio.shield(process.wait())
         said = await complaint
-    if process.returncode == 2 and not output:
-        raise ToolError(_complaint(said))
+    # 0 says that something was found, 1 that nothing was; anything else that it could not look.
+    if cut is None and process.returncode not in {0, 1}:
+        if not output:
+            raise ToolError(_complaint(said))
+        cut = "the search broke off; only what was found until then is here"
     return Found(bytes(output), cut)
 
 
@@ -100,4 +103,4 @@ async def _read_complaint(stream: asyncio.StreamReader) -> bytes:
 
 def _complaint(said: bytes) -> str:
     text = said.decode("utf-8", "replace").strip().removeprefix("rg: ")
-    return f"ripgrep refused the search: {text[:_ERROR_CHARS] or 'no reason given'}"
+    return f"ripgrep could not search: {text[:_ERROR_CHARS] or 'it ended without a word'}"

@@ -19,6 +19,10 @@ TOOLS: Final = {tool.description.name: tool for tool in (SEARCH, GREP, READ_FILE
 _ALIASES: Final = {"read": "read_file", "readFile": "read_file", "list": "list_files"} | {
     "listFiles": "list_files"
 }
+# No tool takes more, and every event of a call repeats its arguments.
+_MAX_ARGUMENTS: Final = 20_000
+# Flat, as those of every tool: what is nested without end could be read but not be written again.
+_ARGUMENTS: Final = dict[str, str | int | float | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,18 @@ class Toolset:
         except OSError as error:
             # The trees are shared and may go away, or hold what the file system cannot give.
             raise ToolError(f"{name} failed: {error.strerror or error}.") from error
+        except ValueError as error:
+            # Text that no program and no file system takes: a NUL, half a character.
+            raise ToolError(f"{name} cannot take these arguments: {error}.") from error
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
     """Read a model's arguments, a JSON object. Raises `ToolError`."""
     if not text.strip():
         return {}
+    if len(text) > _MAX_ARGUMENTS:
+        raise ToolError(f"The arguments have more than {_MAX_ARGUMENTS:,} characters.")
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
+        return msgspec.json.decode(text, type=_ARGUMENTS)
     except msgspec.DecodeError as error:
         raise ToolError(f"The arguments are no JSON object: {error}.") from error
