@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _BRACKET = re.compile(r"\[([^\[\]\n]{3,2000})\]")
-# One item: a path that holds a slash, a colon, one line or a range of lines.
+# One item: a path, a colon, one line or a range of lines. The path's slash is looked for apart, so
+# that no text makes the expression try many ways.
 _ITEM = re.compile(
-    r"\s*`?(?P<path>[^\s`:,;\[\]][^`:;\[\]\n]*/[^`:;\[\]\n]+?):L?(?P<start>\d{1,8})"
+    r"\s*`?(?P<path>[^\s`:,;\[\]][^`:;\[\]\n]*):L?(?P<start>\d{1,8})"
     r"(?:\s*[-\u2010-\u2014]\s*L?(?P<end>\d{1,8}))?`?\s*"
 )
 _SEPARATOR = re.compile(r"[,;]")
@@ -85,7 +86,7 @@ def _mark(
 ) -> Iterator[CitationMark]:
     first = int(item["start"])
     last = int(item["end"] or first)
-    if first < 1 or last < first:
+    if first < 1 or last < first or "/" not in item["path"][1:-1]:
         return
     resource, path = split_path(item["path"].strip(), names)
     if path:

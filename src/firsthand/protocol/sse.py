@@ -15,7 +15,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
 class StreamTooLong(ValueError):
-    """A line of the stream exceeds the bound; the connection must be dropped."""
+    """A line or an event of the stream exceeds the bound; the connection must be dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class EventStreamParser:
         self._rest_bytes = 0
         self._after_return = False
         self._data: list[str] = []
+        self._data_chars = 0
         self._event = ""
         self._id: str | None = None
 
@@ -75,6 +76,9 @@ class EventStreamParser:
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
+            self._data_chars += len(value) + 1
+            if self._data_chars > MAX_LINE_BYTES:
+                raise StreamTooLong(f"an event of the stream exceeds {MAX_LINE_BYTES} characters")
         elif name == "event":
             self._event = value
         elif name == "id" and "\0" not in value:
@@ -83,7 +87,7 @@ class EventStreamParser:
 
     def _dispatch(self) -> ServerSentEvent | None:
         data, event = self._data, self._event
-        self._data, self._event = [], ""
+        self._data, self._data_chars, self._event = [], 0, ""
         if not data:
             return None
         return ServerSentEvent(event or "message", "\n".join(data), self._id)

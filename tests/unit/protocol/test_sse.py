@@ -73,6 +73,11 @@ def test_an_endless_line_is_refused() -> None:
         parse(b"x" * 20 * 1024 * 1024, [1024 * 1024] * 20)
 
 
+def test_an_endless_event_is_refused() -> None:
+    with pytest.raises(StreamTooLong):
+        parse((b"data: " + b"x" * 1_000_000 + b"\n") * 20, [])
+
+
 EVENTS: list[tuple[RunEvent, str, bool]] = [
     (TextDelta(delta="a"), "text.delta", False),
     (

@@ -25,11 +25,12 @@ from firsthand.agent.models.port import (
     TurnEnded,
     UserMessage,
 )
-from firsthand.agent.models.streaming import lost, stream_events
+from firsthand.agent.models.streaming import decoded, lost, stream_events, understood
 from firsthand.protocol.events import Usage
 
 _VERSION: Final = "2023-06-01"
 _THINKING: Final = frozenset({"thinking", "redacted_thinking"})
+_MAX_BLOCKS: Final = 128
 _THINKING_TOKENS: Final = {"low": 2_048, "medium": 8_192, "high": 24_576}
 
 
@@ -60,13 +61,17 @@ class Anthropic:
         stream = stream_events(self._endpoint, url, self._headers(), self._body(turn))
         async with aclosing(stream) as events:
             async for event in events:
-                for part in _hear(heard, _event(event.data)):
+                with understood():
+                    parts = list(_hear(heard, decoded(event.data)))
+                for part in parts:
                     yield part
                 if heard.ended:
                     break
         if not heard.ended:
             raise lost(self._endpoint, began=True, reason="the answer has no end")
-        yield _ended(heard)
+        with understood():
+            end = _ended(heard)
+        yield end
 
     def _headers(self) -> dict[str, str]:
         headers = {"anthropic-version": _VERSION}
@@ -152,16 +157,9 @@ def _blocks(message: ModelMessage) -> Iterator[dict[str, Any]]:
 def _input(arguments: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(arguments or "{}", type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         # The interface wants an object here; the tool's result says what was wrong.
         return {}
-
-
-def _event(data: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise ModelError("The model sent what is no JSON.", hint="Ask again.") from error
 
 
 def _hear(heard: _Heard, event: Mapping[str, Any]) -> Iterator[ModelPart]:
@@ -171,6 +169,8 @@ def _hear(heard: _Heard, event: Mapping[str, Any]) -> Iterator[ModelPart]:
         _hear_usage(heard, message)
     elif kind == "content_block_start":
         block = cast("dict[str, Any]", event.get("content_block") or {})
+        if len(heard.blocks) >= _MAX_BLOCKS:
+            raise ModelError(f"The model sent more than {_MAX_BLOCKS} blocks in one turn.")
         heard.blocks[_index(event)] = dict(block)
         if isinstance(block.get("text"), str) and block["text"]:
             yield TextPart(block["text"])

@@ -24,7 +24,7 @@ from firsthand.agent.models.port import (
     TurnEnded,
     UserMessage,
 )
-from firsthand.agent.models.streaming import lost, stream_events
+from firsthand.agent.models.streaming import decoded, lost, stream_events, understood
 from firsthand.protocol.events import Usage
 
 _CHARS_A_TOKEN: Final = 4
@@ -70,7 +70,9 @@ class OpenAI:
                 if event.data.strip() == "[DONE]":
                     ended = True
                     break
-                for part in _hear(heard, _chunk(event.data)):
+                with understood():
+                    parts = list(_hear(heard, decoded(event.data)))
+                for part in parts:
                     yield part
         # Some servers leave `[DONE]` out; a finish reason is a proper end as well.
         if not ended and heard.finish is None:
@@ -137,16 +139,9 @@ def _message(message: ModelMessage) -> dict[str, Any]:
 def _sound(arguments: str) -> str:
     try:
         msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return "{}"
     return arguments
-
-
-def _chunk(data: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise ModelError("The model sent what is no JSON.", hint="Ask again.") from error
 
 
 def _hear(heard: _Heard, chunk: Mapping[str, Any]) -> Iterator[ModelPart]:

@@ -1,8 +1,8 @@
 """What the dialects share: sending a turn, reading its event stream, saying what went wrong."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
@@ -14,6 +14,8 @@ from firsthand.agent.models.port import GatewayLost, ModelError
 from firsthand.protocol.sse import ServerSentEvent, StreamTooLong, read_events
 
 _TEXT_CHARS: Final = 600
+# A thousand characters of stream for each token that any turn may have.
+_TURN_CHARS: Final = 32 * 1024 * 1024
 # What a provider says when it is overloaded or ill, and a further attempt makes sense.
 _PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 # The hub answers 409 where its configuration has no such model: that will not pass.
@@ -29,7 +31,7 @@ async def stream_events(
     It ends where the stream ends; whether that was a proper end is for the dialect to say.
     """
     given = {"content-type": "application/json", "accept": "text/event-stream", **headers}
-    began = False
+    began, heard = False, 0
     try:
         async with post(endpoint, url, given, msgspec.json.encode(body)) as answer:
             if answer.status != 200:
@@ -37,6 +39,9 @@ async def stream_events(
             began = True
             async with aclosing(read_events(answer.chunks())) as events:
                 async for event in events:
+                    heard += len(event.data)
+                    if heard > _TURN_CHARS:
+                        raise ModelError("The model's answer has no end.", hint="Ask again.")
                     raise_in_band(event)
                     yield event
     except (Broken, StreamTooLong) as error:
@@ -68,7 +73,7 @@ def raise_in_band(event: ServerSentEvent) -> None:
         return
     try:
         body = msgspec.json.decode(event.data, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return
     error = body.get("error")
     if not error:
@@ -83,6 +88,23 @@ def raise_in_band(event: ServerSentEvent) -> None:
         hint=hint or "Ask again.",
         retry_after=0 if passing else None,
     )
+
+
+def decoded(data: str) -> dict[str, Any]:
+    """Return the object in an event. Raises `ModelError`."""
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ModelError("The model sent what is no JSON.", hint="Ask again.") from error
+
+
+@contextmanager
+def understood() -> Generator[None]:
+    """Turn what goes wrong with a field that has not the form it should have into `ModelError`."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError("The model sent what makes no sense.", hint="Ask again.") from error
 
 
 async def _refusal(endpoint: ModelEndpoint, answer: Answer) -> ModelError:
@@ -119,7 +141,7 @@ async def _refusal(endpoint: ModelEndpoint, answer: Answer) -> ModelError:
 def _error_in(raw: bytes) -> object:
     try:
         body: object = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return raw.decode("utf-8", "replace")
     if isinstance(body, list) and body:
         # Google's compatible interface wraps its error in a list.
