@@ -183,8 +183,10 @@ def _arguments(jail: Jail) -> Iterator[str]:
         yield from ("--ro-bind-try", str(outside), str(inside))
     for path in jail.writable:
         yield from ("--bind", str(path), str(path))
-    # The root itself is memory that nothing bounds.
-    yield from ("--remount-ro", "/")
+    # The root itself is memory that nothing bounds, and so is /dev. Where this process is root,
+    # the jailed one owns the settings of the kernel, with or without capabilities.
+    for path in ("/", "/dev", "/proc"):
+        yield from ("--remount-ro", path)
     yield from ("--chdir", str(jail.writable[0] if jail.writable else "/"), "--clearenv")
     environment = {
         "HOME": str(HOME),

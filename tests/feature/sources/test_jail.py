@@ -31,6 +31,17 @@ async def test_only_the_named_folder_can_be_written(tmp_path: Path) -> None:
     assert done.complaint.count("cannot create") == 3
 
 
+async def test_neither_the_kernels_settings_nor_memory_without_bound_can_be_written() -> None:
+    # Opened only: as root, writing one of these would run a program of choice outside.
+    done = await sh(
+        "true >> /proc/sys/kernel/core_pattern; true >> /proc/pressure/cpu; true > /dev/file;"
+        " true > /dev/shm/file; echo x > /dev/null && echo fine",
+        Jail(),
+    )
+    assert done.complaint.count("cannot create") == 4
+    assert done.stdout == b"fine\n"
+
+
 async def test_there_is_no_home_no_environment_and_no_secret_of_this_machine(
     tmp_path: Path,
 ) -> None:
