@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -15,7 +16,7 @@ from firsthand.hub.clock import Clock
 from firsthand.hub.db.engine import Database
 from firsthand.hub.feeds import Feeds
 from firsthand.hub.feeds.topics import project_topic
-from firsthand.hub.ids import ResourceId
+from firsthand.hub.ids import ProjectId, ResourceId
 from firsthand.hub.projects import store
 from firsthand.hub.projects.resource import Fetched, Resource
 from firsthand.sources.errors import SourceError
@@ -25,6 +26,8 @@ from firsthand.sources.store import Checkout
 
 # Each is a process with a network transfer and then an index build on all that it fetched.
 _AT_ONCE = 4
+# Of these; a remote can take half an hour for each, and others must not wait for that.
+_AT_ONCE_FOR_ONE_PROJECT = 3
 # Numbers that change faster than this tell a person nothing more.
 _PUBLISH_EVERY = timedelta(milliseconds=200)
 # What a fetch needs to end its processes when it is cancelled, with room.
@@ -62,6 +65,8 @@ class Fetcher:
         self._checkouts = checkouts
         self._clock = clock
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        # Each lives as long as somebody waits for it or holds it.
+        self._shares: WeakValueDictionary[ProjectId, asyncio.Semaphore] = WeakValueDictionary()
         self._tasks: dict[ResourceId, asyncio.Task[None]] = {}
         # Asked for while a fetch was under way: the one after it.
         self._again: dict[ResourceId, timedelta | None] = {}
@@ -109,7 +114,9 @@ class Fetcher:
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
 
     async def _fetch(self, resource: Resource, max_age: timedelta | None) -> None:
-        async with self._slots:
+        share = asyncio.Semaphore(_AT_ONCE_FOR_ONE_PROJECT)
+        share = self._shares.setdefault(resource.project_id, share)
+        async with share, self._slots:
             self._report(resource, Progress("Starting"))
             await self._fetch_now(resource, max_age)
             # Nothing is awaited between the last look and the end of the task.

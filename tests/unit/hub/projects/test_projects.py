@@ -146,21 +146,30 @@ async def test_fetches_of_a_hub_that_ended_are_taken_up_again(world: World) -> N
     await later.close()
 
 
-async def test_only_a_few_are_fetched_at_once(world: World) -> None:
+async def test_only_a_few_are_fetched_at_once_and_never_all_for_one_person(world: World) -> None:
     world.checkouts.gate.clear()
-    added = [
-        await world.projects.add_resource(world.member, f"pypi:package{number}")
-        for number in range(10)
-    ]
-    with anyio.fail_after(10):
-        while len(world.checkouts.asked) < 4:
-            await anyio.lowlevel.checkpoint()
-    waiting = [world.projects.progress_of(resource) for resource in added]
-    assert [one.step for one in waiting if one].count("Waiting for other fetches") == 6
-    assert len(world.checkouts.asked) == 4
+
+    async def add(principal: Principal) -> list[Resource]:
+        texts = [f"pypi:{principal.name}-package{number}" for number in range(10)]
+        return [await world.projects.add_resource(principal, text) for text in texts]
+
+    async def until_asked(number: int, added: list[Resource]) -> None:
+        with anyio.fail_after(10):
+            while len(world.checkouts.asked) < number:
+                await anyio.lowlevel.checkpoint()
+        waiting = [world.projects.progress_of(resource) for resource in added]
+        told = [one.step for one in waiting if one]
+        assert told.count("Waiting for other fetches") == len(added) - number
+        assert len(world.checkouts.asked) == number
+
+    mine = await add(world.member)
+    await until_asked(3, mine)
+    theirs = await add(world.stranger)
+    await until_asked(4, [*mine, *theirs])
     world.checkouts.gate.set()
-    for resource in added:
-        assert (await _settled(world, resource, world.member)).state is FetchState.READY
+    for principal, added in ((world.member, mine), (world.stranger, theirs)):
+        for resource in added:
+            assert (await _settled(world, resource, principal)).state is FetchState.READY
 
 
 async def test_names_are_found_or_refused(world: World) -> None:
