@@ -1,5 +1,6 @@
 """Source text to lines of HTML with classes for colour; the colours are in the style sheet."""
 
+import time
 from functools import lru_cache
 
 from markupsafe import Markup, escape
@@ -15,6 +16,8 @@ from pygments.util import ClassNotFound
 # Beyond this, colour is not worth the reader's wait.
 _MAX_COLOURED_CHARS = 400_000
 _MAX_LINE_CHARS = 4_000
+# Some lexers take time in the square of the length for text that was made for it.
+_MAX_SECONDS = 2.0
 
 
 def lexer_for_language(language: str) -> Lexer:
@@ -34,11 +37,18 @@ def lexer_for_path(path: str) -> Lexer:
 
 
 def highlight_lines(code: str, lexer: Lexer) -> list[Markup]:
-    """Return one piece of HTML for each line of `code`; every piece is complete in itself."""
+    """Return one piece of HTML for each line of `code`; every piece is complete in itself.
+
+    Without colour where that would take too long.
+    """
+    plain = [escape(line) for line in code.split("\n")]
     if len(code) > _MAX_COLOURED_CHARS or _has_long_line(code):
-        return [escape(line) for line in code.split("\n")]
+        return plain
+    end = time.monotonic() + _MAX_SECONDS
     lines: list[list[str]] = [[]]
     for kind, value in lexer.get_tokens(code):
+        if time.monotonic() > end:
+            return plain
         css = _css_class(kind)
         for place, piece in enumerate(value.split("\n")):
             if place:

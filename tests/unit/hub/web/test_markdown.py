@@ -109,3 +109,9 @@ def test_what_is_unknown_or_too_long_is_plain_text() -> None:
     assert highlight_lines("<x>", lexer_for_language("no such language")) == ["&lt;x&gt;"]
     long = "<" * 5000
     assert highlight_lines(long, lexer_for_path("a.py")) == ["&lt;" * 5000]
+
+
+def test_code_made_to_take_long_is_shown_without_colour() -> None:
+    # At each of these marks that lexer looks for an end of the comment, down to the last line.
+    code = "/*\n" * 130_000
+    assert highlight_lines(code, lexer_for_path("a.as")) == [*["/*"] * 130_000, ""]
