@@ -5,7 +5,7 @@ A second `World` over the same folder and backing is the next process of the hub
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -277,6 +277,8 @@ class Ground:
     # How long the hub lets an agent go on.
     limits: RunLimits = field(default_factory=RunLimits)
     end_grace: timedelta = timedelta(minutes=1)
+    cancel_grace: timedelta = timedelta(seconds=5)
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def __post_init__(self) -> None:
         self.backing = SandboxBacking(self.root / "sb")
@@ -323,6 +325,8 @@ class Ground:
             link_of=lambda run_id, made: f"hub:/{run_id}/{made.id}/{{path}}#{{start}}-{{end}}",
             limits=self.limits,
             end_grace=self.end_grace,
+            cancel_grace=self.cancel_grace,
+            pause=self.pause,
         )
         return World(
             db=db,

@@ -100,6 +100,8 @@ class ScriptedAgent:
         self.before_reply: Gate | None = None
         # How many starts are refused because others are answered.
         self.busy = 0
+        # Where a call to stop waits for its reply.
+        self.before_stop: Gate | None = None
         # Ends before it answers anything.
         self.stillborn = False
 
@@ -201,6 +203,8 @@ class _Life:
     async def _cancel(self, request: web.Request) -> web.Response:
         run = self._find(request)
         self.agent.cancelled.append(run.request.run_id)
+        if (gate := self.agent.before_stop) is not None:
+            await gate.opened.wait()
         if run.task is not None:
             run.task.cancel()
         await run.add(RunFailed(error_tag="Cancelled", message="Stopped by the asker."))

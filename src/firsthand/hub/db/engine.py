@@ -167,8 +167,12 @@ def _run_in_savepoint(connection: Connection, job: _Job) -> _Outcome:
     try:
         outcome = _Outcome(job, value=job.fn(connection))
     except BaseException as error:  # noqa: BLE001 - handed to the caller, whose function it is.
-        # Fails if SQLite has undone the whole transaction (disk full); then the group fails.
-        savepoint.rollback()
+        try:
+            savepoint.rollback()
+        except DBAPIError as gone:
+            # SQLite has undone the whole transaction (disk full), so that the group fails: by
+            # what the function met, not by what that did to its savepoint.
+            raise error from gone
         return _Outcome(job, error=error)
     savepoint.commit()
     return outcome

@@ -6,7 +6,7 @@ Translates everything that goes wrong into `AgentGone` (nobody answers any more)
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -20,6 +20,13 @@ from firsthand.protocol.sse import KEEP_ALIVE_SECONDS, StreamTooLong, read_event
 _CALL = aiohttp.ClientTimeout(total=30, sock_connect=5)
 # A stream without even a keep-alive comment for this long has lost its other end.
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=3 * KEEP_ALIVE_SECONDS)
+# Several times what an agent within its limits can say.
+_MAX_ANSWER_CHARS = 64 * 1024 * 1024
+
+# The longest answer is the output of a tool, which the agent bounds far below.
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+
+T = TypeVar("T")
 
 
 class AgentGone(Unavailable):
@@ -52,6 +59,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
 
 
+class ToolOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent says on `POST /tools/{name}`."""
+
+    output: str
+
+
 class AgentClient:
     """One agent. Close it, or use it as an async context manager."""
 
@@ -75,44 +88,46 @@ class AgentClient:
 
     async def health(self) -> Health:
         """Ask whether the agent is ready. Raises `AgentGone` while it is not."""
-        return msgspec.json.decode(await self._call("GET", "/"), type=Health)
+        return await self._call("GET", "/", Health)
 
     async def start_run(self, request: RunRequest) -> RunSnapshot:
         """Start a run; the same `run_id` again starts nothing new."""
-        body = await self._call("POST", "/runs", msgspec.json.encode(request))
-        return msgspec.json.decode(body, type=RunSnapshot)
+        return await self._call("POST", "/runs", RunSnapshot, msgspec.json.encode(request))
 
     async def cancel(self, run_id: str) -> RunSnapshot:
         """Stop a run. Its events end with an error. Raises `RunForgotten`."""
-        body = await self._call("DELETE", f"/runs/{run_id}")
-        return msgspec.json.decode(body, type=RunSnapshot)
+        return await self._call("DELETE", f"/runs/{run_id}", RunSnapshot)
 
     async def call_tool(
         self, name: str, checkouts: Sequence[CheckoutRef], tool_input: dict[str, Any]
     ) -> str:
         """Run one tool outside any run and return its output."""
         request = msgspec.json.encode({"checkouts": checkouts, "input": tool_input})
-        body = await self._call("POST", f"/tools/{name}", request)
-        return msgspec.json.decode(body, type=dict[str, str])["output"]
+        return (await self._call("POST", f"/tools/{name}", ToolOutput, request)).output
 
     async def follow(self, run_id: str, after: int) -> AsyncGenerator[NumberedEvent]:
         """Yield the run's events from `after` onward, to the last one.
 
-        Raises `RunForgotten`, and `AgentGone` if the stream breaks off before the last event.
+        Raises `RunForgotten`, `AgentGone` if the stream breaks off before the last event, and
+        `AgentRefused` if it has no end.
         """
         path = f"/runs/{run_id}/events?after={after}"
         async with self._request("GET", path, None, _STREAM) as response:
-            events = read_events(response.content.iter_any())
-            async for event in events:
+            received = 0
+            async for event in read_events(response.content.iter_any()):
+                received += len(event.data)
+                if received > _MAX_ANSWER_CHARS:
+                    detail = "The agent sends more than any answer can hold."
+                    raise AgentRefused(detail, tag="AnswerTooLong", hint="Ask again.")
                 numbered = NumberedEvent(number=int(event.id or 0), event=decode_event(event.data))
                 yield numbered
                 if ends_run(numbered.event):
                     return
         raise AgentGone("The agent's answer broke off in the middle.")
 
-    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _call(self, method: str, path: str, form: type[T], body: bytes | None = None) -> T:
         async with self._request(method, path, body, _CALL) as response:
-            return await response.read()
+            return msgspec.json.decode(await _read(response), type=form)
 
     @asynccontextmanager
     async def _request(
@@ -124,7 +139,7 @@ class AgentClient:
                 method, self._root + path, data=body, headers=headers, timeout=limit
             ) as response:
                 if response.status >= 400:
-                    raise _problem(response.status, await response.read())
+                    raise _problem(response.status, await _read(response))
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = str(error) or type(error).__name__
@@ -141,6 +156,16 @@ class AgentClient:
                 connector = aiohttp.TCPConnector(limit=0)
             self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Read a whole body. What is inside a sandbox may have gone wrong, so it is bounded."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            raise ValueError(f"an answer exceeds {_MAX_BODY_BYTES} bytes")
+    return bytes(body)
 
 
 def _problem(status: int, body: bytes) -> Unavailable:

@@ -7,7 +7,7 @@ or doubled. A run that was interrupted by the end of the hub stays unfinished.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +33,7 @@ from firsthand.hub.instances.instances import Instances
 from firsthand.hub.sandboxes.provider import AgentEndpoint
 from firsthand.hub.threads import store
 from firsthand.hub.threads.ask import RUN_WORKFLOW, workflow_of
+from firsthand.hub.threads.endings import DEFECT, RETRY, STOPPED, AnswerLost, AnswerTooLong
 from firsthand.hub.threads.history import turns_of
 from firsthand.hub.threads.preparation import (
     Checkouts,
@@ -51,35 +52,15 @@ _log = structlog.get_logger("firsthand.relay")
 
 # What arrives within this time is stored in one transaction. The first event never waits.
 _GROUP_SECONDS = 0.025
-# How long an agent that was told to stop may take to say its last word.
-_CANCEL_GRACE_SECONDS = 5.0
 # Ten times what the limits of a run amount to.
 _MAX_EVENTS = 250_000
 _BUSY_PAUSE = 0.1
 _BUSY_PAUSE_MAX = 2.0
+_FINISH_PAUSE = 0.5
+_FINISH_PAUSE_MAX = 30.0
 # Broken connections in a row to an agent that is alive.
 _REATTACH_TRIES = 4
 _REATTACH_PAUSE = 0.1
-
-_STOPPED = RunFailed(error_tag="Cancelled", message="The answer was stopped.")
-_RETRY = "What was said so far is kept. Retry to ask again."
-_DEFECT = RunFailed(
-    error_tag="InternalError",
-    message="Something went wrong inside Firsthand.",
-    hint="Retry; if it happens again, the log of the hub says more.",
-)
-
-
-class AnswerLost(Unavailable):
-    """The agent that was writing the answer is gone, or has forgotten it."""
-
-    title = "The answer was lost"
-
-
-class AnswerTooLong(Unavailable):
-    """The agent went on beyond every limit that it was given."""
-
-    title = "The answer has no end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +82,10 @@ class RelayParts:
     limits: RunLimits = field(default_factory=RunLimits)
     # What an agent needs to wind up after its own time limit, with room.
     end_grace: timedelta = timedelta(minutes=1)
+    # How long an agent that was told to stop may take to say its last word.
+    cancel_grace: timedelta = timedelta(seconds=5)
+    # Waits for so many seconds before the end of a run is stored again.
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class _Hold:
@@ -122,7 +107,7 @@ class Relay:
             workflow_id = workflow_of(run_id)
             await self._parts.workflows.start(RUN_WORKFLOW, workflow_id, run_id)
             if not await self._parts.workflows.is_unfinished(workflow_id):
-                await self._finish(run_id, _DEFECT)
+                await self._finish_now(run_id, DEFECT)
 
     async def carry(self, raw_id: str) -> None:
         """The body of the workflow: bring the run to one of its ends."""
@@ -136,7 +121,7 @@ class Relay:
         except Exception:  # noqa: BLE001 - recorded
             # The outermost loop of a run: a defect must end it visibly.
             _log.exception("run failed", run=run_id)
-            end = _DEFECT
+            end = DEFECT
         if end is not None:
             await self._finish(run_id, end)
 
@@ -151,7 +136,7 @@ class Relay:
                 return await work
             wish.result()
             await self._stop(run_id, hold, work)
-            return _STOPPED
+            return STOPPED
         finally:
             await _cancel(work, wish)
 
@@ -161,9 +146,10 @@ class Relay:
         """Stop the agent and give it a moment to end the answer itself."""
         if work.done() or hold.agent is None:
             return
-        with suppress(Unavailable):
-            await hold.agent.cancel(run_id)
-            await asyncio.wait({work}, timeout=_CANCEL_GRACE_SECONDS)
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(self._parts.cancel_grace.total_seconds()):
+                await hold.agent.cancel(run_id)
+                await asyncio.wait({work})
 
     async def _wished_away(self, run_id: RunId) -> None:
         """Return once the run's end was asked for."""
@@ -204,7 +190,7 @@ class Relay:
         """Go on with a run that an earlier process of the hub had begun to carry over."""
         endpoint = await self._parts.instances.running_endpoint(instance_id)
         if endpoint is None:
-            raise AnswerLost("The instance stopped in the middle of the answer.", hint=_RETRY)
+            raise AnswerLost("The instance stopped in the middle of the answer.", hint=RETRY)
         async with AgentClient(endpoint) as agent:
             hold.agent = agent
             try:
@@ -269,16 +255,17 @@ class Relay:
         while True:
             try:
                 await agent.start_run(request)
+                break
             except AgentRefused as refusal:
                 if refusal.tag != "Busy":
                     raise
-            else:
-                return
             if pause == _BUSY_PAUSE:
                 waiting = "Waiting for other answers to end"
                 await self._say(run, [StatusChanged(status="starting", step=waiting)])
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BUSY_PAUSE_MAX)
+        if pause > _BUSY_PAUSE:
+            await self._say(run, [StatusChanged(status="ready")])
 
     async def _is_known(self, run: Run, agent: AgentClient) -> bool:
         try:
@@ -298,12 +285,12 @@ class Relay:
         try:
             async with clock:
                 await self._follow_to_end(run_id, instance_id, agent)
-        except TimeoutError as error:
-            if not clock.expired():
-                raise
+        except (TimeoutError, AnswerTooLong, AgentRefused) as error:
             with suppress(Unavailable):
                 await agent.cancel(run_id)
-            raise AnswerTooLong("The agent did not end in its time.", hint=_RETRY) from error
+            if not clock.expired():
+                raise
+            raise AnswerTooLong("The agent did not end in its time.", hint=RETRY) from error
 
     async def _follow_to_end(
         self, run_id: RunId, instance_id: InstanceId, agent: AgentClient
@@ -316,7 +303,7 @@ class Relay:
                 await self._follow(run_id, agent, before)
             except RunForgotten as error:
                 raise AnswerLost(
-                    "The agent was started again in the middle of the answer.", hint=_RETRY
+                    "The agent was started again in the middle of the answer.", hint=RETRY
                 ) from error
             except AgentGone as error:
                 after = (await self._run(run_id)).agent_number
@@ -324,7 +311,7 @@ class Relay:
                 alive = await self._parts.instances.running_endpoint(instance_id)
                 if alive is None or broken == _REATTACH_TRIES:
                     raise AnswerLost(
-                        "The instance stopped in the middle of the answer.", hint=_RETRY
+                        "The instance stopped in the middle of the answer.", hint=RETRY
                     ) from error
                 await asyncio.sleep(_REATTACH_PAUSE * broken)
             else:
@@ -375,10 +362,22 @@ class Relay:
         run = await self._parts.db.write(append)
         self._publish(run, ended=run.is_finished)
         if run.last_number > _MAX_EVENTS and not run.is_finished:
-            raise AnswerTooLong("The agent sends events without end.", hint=_RETRY)
+            raise AnswerTooLong("The agent sends events without end.", hint=RETRY)
         return run.is_finished
 
     async def _finish(self, run_id: RunId, end: RunFailed) -> None:
+        """End the run, however long the database cannot take it, as when the disk is full."""
+        pause = _FINISH_PAUSE
+        while True:
+            try:
+                await self._finish_now(run_id, end)
+                return
+            except Unavailable as error:
+                _log.warning("run could not be ended", run=run_id, reason=error.detail)
+            await self._parts.pause(pause)
+            pause = min(pause * 2, _FINISH_PAUSE_MAX)
+
+    async def _finish_now(self, run_id: RunId, end: RunFailed) -> None:
         now = self._parts.clock()
 
         def finish(connection: Connection) -> Run:

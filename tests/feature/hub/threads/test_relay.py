@@ -8,7 +8,15 @@ import pytest
 
 from firsthand.hub.errors import Conflict, Unavailable
 from firsthand.hub.threads import store
-from firsthand.protocol.events import Done, NumberedEvent, RunFailed, StatusChanged
+from firsthand.protocol.events import (
+    Done,
+    NumberedEvent,
+    RunFailed,
+    StatusChanged,
+    ToolState,
+    ToolStatus,
+    ToolUpdated,
+)
 from firsthand.protocol.questions import RunLimits, RunRequest, RunState
 from firsthand.sources.errors import RefNotFound
 from tests.hub_world import OWNER, Ground, World, text_of
@@ -279,4 +287,51 @@ async def test_a_question_waits_for_an_agent_that_has_its_hands_full(world: Worl
     events = await world.events(run)
     steps = [e.event.step for e in events if isinstance(e.event, StatusChanged)]
     assert steps.count("Waiting for other answers to end") == 1
+    # What comes after it is the answer, no longer its preparation.
+    states = [e.event.status for e in events if isinstance(e.event, StatusChanged)]
+    assert states[-1] == "ready"
     assert text_of(events) == "It works."
+
+
+async def test_an_agent_that_does_not_hear_of_the_stop_holds_nobody_up(ground: Ground) -> None:
+    ground.cancel_grace = timedelta(seconds=0.2)
+    gate = ground.agent.before_stop = Gate()
+    ground.agent.script = [*say("some ", "text", end=False), Gate()]
+    async with ground.hub(resume=False) as world:
+        run = await world.ask.ask(OWNER, "Well?")
+        await world.until_text(run.id, "some text")
+        await world.ask.cancel(OWNER, run.id)
+        async with asyncio.timeout(10):
+            assert (await world.ended(run)).state is RunState.CANCELLED
+        gate.opened.set()
+
+
+async def test_an_answer_without_end_is_ended_on_both_sides(world: World) -> None:
+    endless = ToolState(status=ToolStatus.COMPLETED, output="x" * 4_000_000)
+    update = ToolUpdated(call_id="1", tool="grep", state=endless)
+    world.agent.script = [*say("some text", end=False), *[update] * 20, Gate()]
+    run = await world.ask.ask(OWNER, "Well?")
+    ended = await world.ended(run)
+    assert (ended.state, ended.error_tag) == (RunState.FAILED, "AnswerTooLong")
+    assert world.agent.cancelled == [run.id]
+
+
+async def test_a_run_ends_once_the_full_disk_has_room_again(ground: Ground) -> None:
+    gate = Gate()
+    ground.agent.script = [*say("some ", "text", end=False), gate, *say("more" * 50_000)[1:]]
+    worlds: list[World] = []
+
+    async def make_room(_: float) -> None:
+        await worlds[0].db.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 100000"))
+
+    ground.pause = make_room
+    async with ground.hub(resume=False) as world:
+        worlds.append(world)
+        run = await world.ask.ask(OWNER, "Well?")
+        await world.until_text(run.id, "some text")
+        # SQLite then says that the disk is full as soon as the file has to grow.
+        await world.db.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1"))
+        gate.opened.set()
+        ended = await world.ended(run)
+        assert (ended.state, ended.error_tag) == (RunState.FAILED, "Unavailable")
+        assert await answer_text(world, run.id) == "some text"
