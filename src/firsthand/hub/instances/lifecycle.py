@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from firsthand.hub.db.engine import Connection
 from firsthand.hub.errors import Unavailable
 from firsthand.hub.feeds.topics import instance_topic, user_topic
 from firsthand.hub.ids import InstanceId, SandboxId, new_sandbox_id
@@ -104,13 +105,19 @@ class Lifecycle:
         """Return the lock under which the provider may be called for this instance."""
         return self._locks.setdefault(instance_id, asyncio.Lock())
 
-    async def begin(self, operation: Operation, instance: Instance) -> bool:
+    async def begin(
+        self,
+        operation: Operation,
+        instance: Instance,
+        *,
+        only_if: Callable[[Connection], bool] | None = None,
+    ) -> bool:
         """Move the instance into the operation's passing state and start its workflow.
 
-        Returns whether this caller won; then the operation goes on, whatever becomes of the
-        caller.
+        `only_if` is asked in the transaction that moves it. Returns whether this caller won;
+        then the operation goes on, whatever becomes of the caller.
         """
-        task = asyncio.create_task(self._begin(operation, instance))
+        task = asyncio.create_task(self._begin(operation, instance, only_if))
         # A caller that is cancelled must not leave a move without its workflow.
         self._beginning.add(task)
         task.add_done_callback(self._begun)
@@ -122,7 +129,12 @@ class Lifecycle:
         if not task.cancelled() and task.exception() is not None:
             _log.warning("operation could not begin", reason=str(task.exception()))
 
-    async def _begin(self, operation: Operation, instance: Instance) -> bool:
+    async def _begin(
+        self,
+        operation: Operation,
+        instance: Instance,
+        only_if: Callable[[Connection], bool] | None,
+    ) -> bool:
         if not may_begin(operation, instance):
             return False
         now = self._around.clock()
@@ -137,7 +149,7 @@ class Lifecycle:
             # was there before has no owner from now on, and the reconciler removes it.
             also["sandbox_id"] = new_sandbox_id()
         to = PASSES_THROUGH[operation]
-        if not await self._move(instance, to, also):
+        if not await self._move(instance, to, also, only_if):
             return False
         await self._start(to, instance.id, instance.generation + 1)
         return True
@@ -169,7 +181,7 @@ class Lifecycle:
     async def note_dead(self, instance: Instance) -> bool:
         """The sandbox of a running instance is not running: say so."""
 
-        def both(connection: Any) -> bool:
+        def both(connection: Connection) -> bool:
             now = self._around.clock()
             won = store.move(
                 connection,
@@ -376,10 +388,18 @@ class Lifecycle:
         lines = [line.strip() for line in log.splitlines() if line.strip()]
         return f" Its last words: {lines[-1][:300]}." if lines else ""
 
-    async def _move(self, instance: Instance, to: InstanceState, also: dict[str, Any]) -> bool:
-        won = await self._around.db.write(
-            lambda c: store.move(
-                c,
+    async def _move(
+        self,
+        instance: Instance,
+        to: InstanceState,
+        also: dict[str, Any],
+        only_if: Callable[[Connection], bool] | None = None,
+    ) -> bool:
+        def move(connection: Connection) -> bool:
+            if only_if is not None and not only_if(connection):
+                return False
+            return store.move(
+                connection,
                 instance.id,
                 expected=instance.state,
                 generation=instance.generation,
@@ -387,7 +407,8 @@ class Lifecycle:
                 now=self._around.clock(),
                 also=also,
             )
-        )
+
+        won = await self._around.db.write(move)
         self._publish(instance)
         return won
 

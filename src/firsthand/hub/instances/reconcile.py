@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -52,6 +53,7 @@ class Reconciler:
         # One that does not answer must not hold the others up.
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._adopted: set[SandboxId] = set()
+        self._began_at = surroundings.clock()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -124,7 +126,8 @@ class Reconciler:
 
     async def _carry_on(self, instance: Instance) -> None:
         """See that a passing state is being carried to its end, and not for ever."""
-        age = self._around.clock() - instance.state_changed_at
+        # A state that no hub was there to carry on is as old as this hub.
+        age = self._around.clock() - max(instance.state_changed_at, self._began_at)
         if instance.state is InstanceState.UPDATING:
             await self._lifecycle.give_up(instance, "it was interrupted.")
         elif age > OPERATION_LIMIT:
@@ -165,7 +168,9 @@ class Reconciler:
     async def _stop_idle(self) -> None:
         before = self._around.clock() - self._settings.idle_after
         for instance in await self._around.db.read(lambda c: store.list_idle(c, before)):
-            await self._lifecycle.begin(Operation.STOP, instance)
+            # A question may have come since.
+            still = partial(store.is_idle, instance_id=instance.id, active_before=before)
+            await self._lifecycle.begin(Operation.STOP, instance, only_if=still)
 
     async def _remove_orphans(
         self, real: Mapping[SandboxId, SandboxState], owned: set[SandboxId | None]

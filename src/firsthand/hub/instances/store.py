@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, insert, select, update
 
 from firsthand.hub.db.schema import instances, runs
 from firsthand.hub.errors import NotFound
@@ -75,16 +75,24 @@ def list_all(connection: Connection) -> list[Instance]:
 
 def list_idle(connection: Connection, active_before: datetime) -> list[Instance]:
     """Running instances without activity since then and without an unfinished run."""
-    busy = exists().where(runs.c.user_id == instances.c.user_id, runs.c.state.in_(_UNFINISHED_RUNS))
-    rows = connection.execute(
-        select(instances).where(
-            instances.c.state == InstanceState.RUNNING,
-            instances.c.state_changed_at < active_before,
-            (instances.c.last_active_at < active_before) | instances.c.last_active_at.is_(None),
-            ~busy,
-        )
-    ).mappings()
+    rows = connection.execute(select(instances).where(_idle(active_before))).mappings()
     return [_entity(row) for row in rows]
+
+
+def is_idle(connection: Connection, instance_id: InstanceId, active_before: datetime) -> bool:
+    """Tell whether `list_idle` would name this instance."""
+    query = select(instances.c.id).where(instances.c.id == instance_id, _idle(active_before))
+    return connection.execute(query).first() is not None
+
+
+def _idle(active_before: datetime) -> ColumnElement[bool]:
+    busy = exists().where(runs.c.user_id == instances.c.user_id, runs.c.state.in_(_UNFINISHED_RUNS))
+    return and_(
+        instances.c.state == InstanceState.RUNNING,
+        instances.c.state_changed_at < active_before,
+        (instances.c.last_active_at < active_before) | instances.c.last_active_at.is_(None),
+        ~busy,
+    )
 
 
 def move(

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from firsthand.hub.ids import new_sandbox_id
 from firsthand.hub.instances import store
-from firsthand.hub.instances.instance import InstanceState
+from firsthand.hub.instances.instance import InstanceState, Operation
 from firsthand.hub.instances.lifecycle import OPERATION_LIMIT
 from firsthand.hub.instances.reconcile import ReconcileSettings
 from firsthand.hub.sandboxes.provider import SandboxSpec, SandboxState
+from firsthand.protocol.questions import RunState
 from tests.hub_world import EVERYBODY, OWNER, Ground, World
 from tests.scripted_agent import Gate, say
 
@@ -131,6 +132,32 @@ async def test_no_passing_state_lasts_longer_than_its_limit(world: World) -> Non
     gate.opened.set()
     del world.provider.gates["start"]
     assert (await world.running()).state is S.RUNNING
+
+
+async def test_the_time_without_a_hub_does_not_count(ground: Ground) -> None:
+    ground.agent.healthy = False
+    async with ground.hub(resume=False) as world:
+        run = await world.ask.ask(OWNER, "Well?")
+        await world.until_state(S.PROVISIONING)
+    ground.clock.advance(OPERATION_LIMIT)
+    async with ground.hub() as world:
+        assert (await world.instance()).state is S.PROVISIONING
+        ground.agent.healthy = True
+        assert (await world.ended(run)).state is RunState.SUCCEEDED
+
+
+async def test_a_question_that_comes_at_the_last_moment_keeps_the_instance(world: World) -> None:
+    gate = Gate()
+    world.agent.script = [gate, *say("Done.")]
+    instance = await world.running()
+    before = world.clock() + timedelta(hours=1)
+    assert await world.db.read(lambda c: store.list_idle(c, before)) == [instance]
+    run = await world.ask.ask(OWNER, "Well?")
+    assert not await world.lifecycle.begin(
+        Operation.STOP, instance, only_if=lambda c: store.is_idle(c, instance.id, before)
+    )
+    gate.opened.set()
+    assert (await world.ended(run)).state is RunState.SUCCEEDED
 
 
 async def test_an_interrupted_update_ends_in_an_error(world: World) -> None:
