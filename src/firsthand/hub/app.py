@@ -121,7 +121,7 @@ def serve(settings: Settings, *, say: Callable[[str], None]) -> None:
     Tells with `say` where it listens, and the link that signs the owner in while no password
     is set.
     """
-    _log_to_stderr()
+    log_to_stderr()
     with (
         claim_folder(settings.data_dir),
         _listen(settings) as listener,
@@ -217,13 +217,18 @@ def _url_of(settings: Settings, listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """Let the log of this process go to standard error, in lines for people."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The one that is taken otherwise prints variables, hence tokens and keys.
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
