@@ -24,7 +24,7 @@ async def read_body(request: Request, form: type[T]) -> T:
         chunks.append(chunk)
     try:
         return msgspec.json.decode(b"".join(chunks) or b"{}", type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(
             f"The request's body does not fit: {error}", hint="Send one JSON object."
         ) from error
