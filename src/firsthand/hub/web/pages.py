@@ -233,7 +233,8 @@ class Pages:
     async def enter(self, request: Request) -> Response:
         """Use an owner's link; the token leaves the address bar at once."""
         token = request.query_params.get("token")
-        if token is None:
+        if token is None or request.method == "HEAD":
+            # Programs that look at links before people do send HEAD: it must not use one up.
             return await self.guarded(self.welcome)(request)
         try:
             session = await self._deps.identity.use_owner_link(token)

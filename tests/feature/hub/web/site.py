@@ -90,6 +90,9 @@ class Site:
     ) -> Answered:
         return await self._ask("GET", path, b"", who, headers or {})
 
+    async def head(self, path: str) -> Answered:
+        return await self._ask("HEAD", path, b"", None, {})
+
     async def post(
         self,
         path: str,

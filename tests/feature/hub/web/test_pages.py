@@ -1,12 +1,14 @@
 """Who may see what, which requests are refused, and what the live connection sends."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
-from firsthand.hub.ids import ThreadId
+from firsthand.hub.identity import store as identity_store
+from firsthand.hub.ids import ThreadId, hash_token
 from firsthand.hub.threads.run import Run
 from firsthand.protocol.events import Citation, CitationsChecked, TextDelta, Verdict
 from tests.feature.hub.web.site import COMMIT, META, ORIGIN, Site, make_site
@@ -58,6 +60,20 @@ async def test_pages_send_those_who_are_not_signed_in_to_the_door(site: Site) ->
     assert (await site.get("/sign-in")).status == 200
     assert (await site.get("/live?view=home")).status == 401
     assert (await site.post("/forms/ask", {"message": "x"})).headers["location"] == "/sign-in"
+
+
+async def test_a_look_at_the_owners_link_does_not_use_it_up(site: Site) -> None:
+    now = site.world.clock()
+    await site.world.db.write(
+        lambda conn: identity_store.add_link(conn, hash_token("link"), now, timedelta(hours=1))
+    )
+    for _ in range(2):
+        looked = await site.head("/welcome?token=link")
+        assert "set-cookie" not in looked.headers
+    used = await site.get("/welcome?token=link")
+    assert used.headers["location"] == "/welcome"
+    assert "firsthand_session=" in used.headers["set-cookie"]
+    assert (await site.get("/welcome?token=link")).status == 401
 
 
 @pytest.mark.requirement("WEB-4")
