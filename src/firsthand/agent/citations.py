@@ -1,6 +1,8 @@
 """Checks the citations of an answer against the checkouts and against what was really read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -15,40 +17,62 @@ from firsthand.protocol.questions import CheckoutRef
 MAX_CITATIONS: Final = 200
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A cited file: its path with links resolved, and how many lines it has as far as is cited."""
+
+    real: str
+    lines: int
+
+
 def check_citations(text: str, checkouts: Checkouts, log: ReadLog) -> list[Citation]:
     """Return the citations of the text, each once, in the order of their first mention."""
-    checked: dict[tuple[str, str, int, int], Citation] = {}
+    marks: dict[tuple[str, str, int, int], CitationMark] = {}
     for mark in find_citations(text, checkouts.names):
-        key = (mark.resource, mark.path, mark.start_line, mark.end_line)
-        if key not in checked and len(checked) < MAX_CITATIONS:
-            checked[key] = _check(mark, checkouts, log)
-    return list(checked.values())
+        if len(marks) == MAX_CITATIONS:
+            break
+        marks.setdefault((mark.resource, mark.path, mark.start_line, mark.end_line), mark)
+    located = [(mark, *_locate(mark, checkouts)) for mark in marks.values()]
+    files = _look_at(located)
+    return [_check(mark, ref, path, files.get((ref, path)), log) for mark, ref, path in located]
 
 
-def _check(mark: CitationMark, checkouts: Checkouts, log: ReadLog) -> Citation:
+def _locate(mark: CitationMark, checkouts: Checkouts) -> tuple[CheckoutRef | None, str]:
     ref = checkouts.get(mark.resource)
     if ref is None and len(checkouts.names) == 1:
         # The only checkout's name was left out: the mark's first part belongs to the path.
-        ref = checkouts.get(checkouts.names[0])
-        path = f"{mark.resource}/{mark.path}"
-    else:
-        path = mark.path
+        return checkouts.get(checkouts.names[0]), f"{mark.resource}/{mark.path}"
+    return ref, mark.path
+
+
+def _look_at(
+    located: Sequence[tuple[CitationMark, CheckoutRef | None, str]],
+) -> dict[tuple[CheckoutRef | None, str], _File]:
+    """Read each file once, however often it is cited: it may be large."""
+    last: dict[tuple[CheckoutRef, str], int] = {}
+    for mark, ref, path in located:
+        if ref is not None:
+            last[ref, path] = max(mark.end_line, last.get((ref, path), 0))
+    files: dict[tuple[CheckoutRef | None, str], _File] = {}
+    for (ref, path), end in last.items():
+        with suppress(ToolError, OSError):
+            found = read_lines(Place(ref, path), end, end)
+            files[ref, path] = _File(found.real, end if found.lines else found.total or 0)
+    return files
+
+
+def _check(
+    mark: CitationMark, ref: CheckoutRef | None, path: str, file: _File | None, log: ReadLog
+) -> Citation:
     if ref is None:
         return _citation(mark, mark.resource, path, None, Verdict.MISSING)
-    verdict = _verdict(mark, ref, path, log)
+    if file is None or mark.end_line > file.lines:
+        verdict = Verdict.MISSING
+    elif log.covers(ref.name, file.real, mark.start_line, mark.end_line):
+        verdict = Verdict.VERIFIED
+    else:
+        verdict = Verdict.UNREAD
     return _citation(mark, ref.name, path, ref, verdict)
-
-
-def _verdict(mark: CitationMark, ref: CheckoutRef, path: str, log: ReadLog) -> Verdict:
-    try:
-        found = read_lines(Place(ref, path), mark.end_line, mark.end_line)
-    except (ToolError, OSError):
-        return Verdict.MISSING
-    if not found.lines:
-        return Verdict.MISSING
-    if log.covers(ref.name, found.real, mark.start_line, mark.end_line):
-        return Verdict.VERIFIED
-    return Verdict.UNREAD
 
 
 def _citation(

@@ -1,5 +1,6 @@
 """Citations are checked against the files and against what was read."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,15 @@ def test_reading_through_a_link_counts_for_the_file(tree: Path) -> None:
     log = ReadLog()
     log.add("demo", "src/client.py", 1, 2)
     assert check(tree, "[demo/link.py:1-2]", log)[0].verdict is Verdict.VERIFIED
+
+
+def test_a_large_file_is_read_once_however_often_it_is_cited(tree: Path) -> None:
+    (tree / "large.txt").write_text("some line of it\n" * 1_000_000)
+
+    def seconds(count: int) -> float:
+        text = " ".join(f"[demo/large.txt:{999_000 + n}]" for n in range(1, count + 1))
+        begun = time.process_time()
+        assert {citation.verdict for citation in check(tree, text)} == {Verdict.UNREAD}
+        return time.process_time() - begun
+
+    assert seconds(100) < 20 * seconds(1)
