@@ -69,9 +69,13 @@ class _LoopThread:
 class Workflows:
     """Starts named functions once per id and carries them to their end."""
 
-    def __init__(self, path: Path, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, path: Path, clock: Clock = utc_now, *, forget_every: timedelta = timedelta(days=1)
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._forget_every = forget_every
+        self._forgetting: asyncio.Task[None] | None = None
         self._bodies: dict[str, Body] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._main: asyncio.AbstractEventLoop | None = None
@@ -95,6 +99,7 @@ class Workflows:
         # The import alone takes seconds on a cold disk; the loop must go on meanwhile.
         await asyncio.to_thread(self._open)
         self._thread = _LoopThread()
+        self._forgetting = asyncio.create_task(self._go_on_forgetting())
 
     def _open(self) -> None:
         if not _ONE_AT_A_TIME.acquire(blocking=False):
@@ -140,19 +145,31 @@ class Workflows:
         DBOS.launch()
         self._forget_old()
 
+    async def _go_on_forgetting(self) -> None:
+        while True:
+            await asyncio.sleep(self._forget_every.total_seconds())
+            try:
+                await asyncio.to_thread(self._forget_old)
+            except Exception:  # noqa: BLE001 - the outermost loop; recorded, and tried again
+                _log.exception("ended work could not be forgotten")
+
     def _forget_old(self) -> None:
         """Remove what ended long ago, so that the file does not grow for ever."""
         from dbos import DBOS
 
-        old = DBOS.list_workflows(
-            status=["SUCCESS", "ERROR"],
-            completed_before=(self._clock() - _KEPT).isoformat(),
-            limit=_FORGOTTEN_AT_ONCE,
-            load_input=False,
-            load_output=False,
-        )
-        if old:
-            DBOS.delete_workflows([status.workflow_id for status in old])
+        before = (self._clock() - _KEPT).isoformat()
+        while True:
+            old = DBOS.list_workflows(
+                status=["SUCCESS", "ERROR"],
+                completed_before=before,
+                limit=_FORGOTTEN_AT_ONCE,
+                load_input=False,
+                load_output=False,
+            )
+            if old:
+                DBOS.delete_workflows([status.workflow_id for status in old])
+            if len(old) < _FORGOTTEN_AT_ONCE:
+                return
 
     async def _enter(self, name: str, workflow_id: str, arguments: str) -> None:
         """Run in a loop of DBOS: hop to the main loop and wait there."""
@@ -216,6 +233,8 @@ class Workflows:
         """Interrupt what is under way, leaving it to the next launch. May be repeated."""
         self._closing = True
         tasks = list(self._running.values())
+        if self._forgetting is not None:
+            tasks.append(self._forgetting)
         for task in tasks:
             task.cancel()
         if tasks:

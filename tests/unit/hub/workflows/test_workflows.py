@@ -109,6 +109,27 @@ async def test_what_ended_long_ago_is_forgotten(tmp_path: Path) -> None:
     assert recorder.calls == [(0,), (8,)]
 
 
+async def test_a_hub_that_never_ends_forgets_as_well(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recorder.may_end.set()
+    now = [datetime.now(UTC)]
+    workflows = Workflows(
+        tmp_path / "workflows.sqlite", lambda: now[0], forget_every=timedelta(milliseconds=1)
+    )
+    workflows.register("work", recorder)
+    await workflows.launch()
+    try:
+        async with asyncio.timeout(20):
+            await workflows.start("work", "id:1")
+            await recorder.called.wait()
+            now[0] += timedelta(days=8)
+            # The id is free again once it was forgotten.
+            while len(recorder.calls) < 2:
+                await workflows.start("work", "id:1")
+    finally:
+        await workflows.shutdown()
+
+
 async def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     path = tmp_path / "workflows.sqlite"
     path.write_bytes(b"this is no database" * 100)
