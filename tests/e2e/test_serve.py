@@ -1,6 +1,7 @@
 """Starting the hub where it cannot start: one clear line, and nothing is touched."""
 
 import os
+import resource
 import socket
 import sqlite3
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub_process import free_port
+from tests.hub_process import free_port, running_hub
 
 FIRSTHAND = Path(sys.executable).with_name("firsthand")
 
@@ -70,3 +71,15 @@ def test_a_missing_tool_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
 @pytest.mark.requirement("HUB-14")
 def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     one_clear_line(serve(tmp_path, FIRSTHAND_SANDBOX="moon"), "FIRSTHAND_SANDBOX")
+
+
+def test_a_hub_takes_as_many_connections_as_the_system_allows() -> None:
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, most), most))
+    try:
+        with running_hub() as hub:
+            limits = Path(f"/proc/{hub.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert line.split()[3:5] == [str(most), str(most)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import resource
 import signal
 import socket
 import sys
@@ -122,6 +123,7 @@ def serve(settings: Settings, *, say: Callable[[str], None]) -> None:
     is set.
     """
     log_to_stderr()
+    _allow_many_connections()
     with (
         claim_folder(settings.data_dir),
         _listen(settings) as listener,
@@ -156,6 +158,12 @@ async def _serve(settings: Settings, listener: socket.socket, say: Callable[[str
             asyncio.get_running_loop().add_signal_handler(number, end)
         async with _greeting(hub, url, say):
             await server.serve(sockets=[listener])
+
+
+def _allow_many_connections() -> None:
+    # Each open page takes a descriptor, and most systems let a program have 1,024 unless it asks.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Server(uvicorn.Server):
