@@ -31,12 +31,16 @@ _READ_LINES: Final = 60
 _EXCERPT_LINES: Final = 16
 _WORD: Final = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|[a-z]+")
 _PARAGRAPH_END: Final = re.compile(r"(?<=[.!?])\s|\n\s*\n")
-_DOC: Final = re.compile(
-    r'"""(?P<py>.*?)"""|\'\'\'(?P<py2>.*?)\'\'\'|/\*\*(?P<js>.*?)\*/', re.DOTALL
-)
+_HEAD_END: Final = re.compile(r":\s*(?:#.*)?$")
+_DOC: Final = re.compile(r'\s*[rRuU]?("""|\'\'\')(.*?)\1', re.DOTALL)
 _DEFINING: Final = (
     r"\b(?:def|class|fn|func|function|interface|struct|trait|enum|type|module|object|impl|"
     r"const|let|var|val)\s+(?:\([^)]*\)\s*)?"
+)
+# A word before a name, such as its type; not one that makes of it a call.
+_TYPE_WORD: Final = (
+    r"(?!(?:return|await|yield|raise|throw|new|delete|del|assert|print|not|and|or|in|is|if|elif|"
+    r"else|while|for|case|when|do|go|defer|try|from|import)\b)[\w*&<>:]+\s+"
 )
 _LANGUAGES: Final = {
     "c": "c", "cc": "cpp", "cpp": "cpp", "cs": "csharp", "css": "css", "go": "go", "h": "c",
@@ -59,6 +63,7 @@ _NOTHING: Final = (
     "Nothing in these sources fits the question. Try names as the code would spell them, such as "
     "a function, a class or a setting.\n\n"
 )
+_UNREADABLE: Final = "The sources could not be searched or read:\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +184,9 @@ def _compose(
             number += 1
             parts.append(_section(number, place, read.data, words))
     if number == 0:
-        parts.append(_NOTHING)
-        parts.extend(f"{search.text}\n\n" for search in searches if search.failed)
+        failed = [result for result in (*searches, *reads) if result.failed]
+        parts.append(_UNREADABLE if failed else _NOTHING)
+        parts.extend(f"{result.text}\n\n" for result in failed)
     parts.append(ADVICE)
     return "".join(parts)
 
@@ -211,7 +217,11 @@ def _section(number: int, place: _Place, read: dict[str, Any], words: set[str]) 
 def _definition(lines: Sequence[str], name: str) -> int | None:
     """Return the line at which this name is defined, its decorators included."""
     plain = re.escape(name)
-    defining = re.compile(rf"{_DEFINING}{plain}\b|^\s*(?:[\w*&<>:]+\s+)*{plain}\s*[(:=]")
+    defining = re.compile(
+        rf"{_DEFINING}{plain}\b|^\s*(?:{_TYPE_WORD})*{plain}\s*[:=](?!=)"
+        # Without a word before it, only the brace tells a method from a call.
+        rf"|^\s*(?:{_TYPE_WORD})+{plain}\s*\(|^\s*{plain}\s*\(.*\{{\s*$"
+    )
     found = next((at for at, line in enumerate(lines) if defining.search(line)), None)
     while found and lines[found - 1].lstrip().startswith("@"):
         found -= 1
@@ -233,8 +243,10 @@ def _window(lines: Sequence[str], words: set[str], *, from_top: bool) -> tuple[i
 
 
 def _documentation(lines: Sequence[str]) -> str | None:
-    match = _DOC.search("\n".join(lines[:25]))
-    return next((group for group in match.groups() if group), None) if match else None
+    """Return the docstring right below the head of the definition that begins here."""
+    head = next((at for at, line in enumerate(lines[:25]) if _HEAD_END.search(line)), None)
+    match = _DOC.match("\n".join(lines[head + 1 :])) if head is not None else None
+    return match[2] if match else None
 
 
 def _sentence(docstring: str | None) -> str:
