@@ -40,6 +40,8 @@ DEFAULT_MAX_AGE = timedelta(minutes=5)
 # A person waits for it.
 _CHECK_SECONDS = 3.0
 _INDEX_MODULE = "firsthand.sources.index"
+# Unpacking and indexing take a processor each; more of them at once would only take memory.
+_BUILDS_AT_ONCE = max(2, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class SourceStore:
             SourceKind.NPM: NpmRegistry(self._limits, self._work.new),
         }
         self._mirrors = mirrors
+        self._builders = anyio.Semaphore(_BUILDS_AT_ONCE)
         self._allowed_hosts = allowed_private_hosts
 
     @property
@@ -254,8 +257,11 @@ class SourceStore:
         async with hold(self._lock_of("revision", key), report=report) as lock:
             if found := self._find(source, known):
                 return found
-            async with self._work.new() as work:
-                await self._make(source, known, work, _both(report, lock))
+            tell = _both(report, lock)
+            if self._builders.value == 0:
+                tell(Progress("Waiting for other sources"))
+            async with self._builders, self._work.new() as work:
+                await self._make(source, known, work, tell)
         found = self._find(source, known)
         if found is None:
             raise FetchFailed(f"The checkout of {source} was removed meanwhile.", "Try again.")

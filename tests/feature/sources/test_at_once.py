@@ -1,6 +1,7 @@
 """Many callers, killed processes, remotes that hang: one clone, nothing left, nothing stuck."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -64,6 +65,34 @@ async def test_ten_callers_at_once_cause_one_clone_and_one_tree(world: World) ->
     assert world.server.count_transfers() == 1
     assert world.store.describe().checkouts == 1
     assert world.leftovers() == []
+
+
+async def test_however_many_sources_are_asked_for_few_are_unpacked_at_once(world: World) -> None:
+    bound = max(2, os.cpu_count() or 1)
+    names = [f"box{number}" for number in range(bound + 4)]
+    unpacking: set[str] = set()
+    most = 0
+
+    async def ask(name: str) -> None:
+        def hear(progress: Progress) -> None:
+            nonlocal most
+            if progress.step == "Writing files":
+                unpacking.add(name)
+            elif progress.step == "Building the search index":
+                unpacking.discard(name)
+            most = max(most, len(unpacking))
+
+        await world.store.checkout(world.source(name), progress=hear)
+
+    for name in names:
+        world.repository(name, Commit({b"%d.py" % number: b"a = 1\n" for number in range(500)}))
+    with anyio.fail_after(120):
+        async with anyio.create_task_group() as callers:
+            for name in names:
+                callers.start_soon(ask, name)
+
+    assert 1 <= most <= bound
+    assert world.store.describe().checkouts == len(names)
 
 
 @pytest.mark.requirement("SRC-3")
