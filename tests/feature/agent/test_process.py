@@ -161,7 +161,7 @@ async def test_a_tool_without_a_run(agent: AgentProcess) -> None:
     assert "demo/README.md:3" in answer["output"]
     body["input"] = {"pattern": "("}
     problem = await agent.json("POST", "/tools/grep", body, status=422)
-    assert "ripgrep refused" in problem["error"]
+    assert "unclosed group" in problem["error"]
 
 
 @pytest.mark.requirement("AGT-15")

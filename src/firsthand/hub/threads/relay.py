@@ -230,16 +230,14 @@ class Relay:
             await self._mark_running(run)
             return
         token = new_token()
-
-        def note(connection: Connection) -> tuple[str, list[store.Message]]:
-            store.mark_gateway_token(connection, run.id, hash_token(token))
-            question = store.get_question(connection, run)
-            return question.text, store.list_messages_before(connection, run)
-
-        question, before = await self._parts.db.write(note)
+        # Read apart from the write, which others wait for: a long thread has much to read.
+        question, before = await self._parts.db.read(
+            lambda c: (store.get_question(c, run), store.list_messages_before(c, run))
+        )
+        await self._parts.db.write(lambda c: store.mark_gateway_token(c, run.id, hash_token(token)))
         request = RunRequest(
             run_id=run.id,
-            question=question,
+            question=question.text,
             checkouts=checkouts,
             model=run.model,
             history=turns_of(before),

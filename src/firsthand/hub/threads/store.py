@@ -119,6 +119,12 @@ def list_messages_before(connection: Connection, run: Run) -> list[Message]:
     )
 
 
+def list_messages_of(connection: Connection, chosen: Sequence[Run]) -> list[Message]:
+    """The questions and answers of these runs."""
+    ids = {message_id for run in chosen for message_id in (run.question_id, run.answer_id)}
+    return _messages(connection, messages.c.id.in_(ids))
+
+
 def get_question(connection: Connection, run: Run) -> Message:
     """Return the message that the run answers."""
     return _messages(connection, messages.c.id == run.question_id)[0]

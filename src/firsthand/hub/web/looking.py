@@ -245,8 +245,11 @@ class ThreadReader:
         return tuple(turns)
 
     def _read(self, conn: Connection) -> tuple[list[Run], list[Message]]:
+        store.get_thread(conn, self.principal, self.thread_id)
         runs = store.list_runs_of_thread(conn, self.principal, self.thread_id)
-        return runs, store.list_messages(conn, self.principal, self.thread_id)
+        # Answers hold all that their tools put out: those that are known are not read again.
+        new = [run for run in runs if (run.id, run is runs[-1]) not in self._finished]
+        return runs, store.list_messages_of(conn, new)
 
     async def _answer(self, run: Run, message: Message) -> Answer:
         if run.is_finished and message.completed_at is not None:

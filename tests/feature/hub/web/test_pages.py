@@ -6,7 +6,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from sqlalchemy import update
 
+from firsthand.hub.db.schema import messages
 from firsthand.hub.identity import store as identity_store
 from firsthand.hub.ids import ThreadId, hash_token
 from firsthand.hub.threads.run import Run
@@ -237,6 +239,22 @@ async def test_a_live_view_shows_a_new_turn_and_a_new_thread(site: Site) -> None
         with anyio.move_on_after(0.2) as nothing:
             await strangers.next()
         assert nothing.cancelled_caught
+
+
+async def test_a_live_view_does_not_read_finished_answers_again(site: Site) -> None:
+    run = await _answered(site)
+    gate = Gate()
+    site.world.agent.script = [META, gate, TextDelta(delta="Then."), done("Then.")]
+    async with site.live(f"thread:{run.thread_id}", OWNER) as thread:
+        await site.world.ask.ask(OWNER, "And then?", thread_id=ThreadId(run.thread_id))
+        await thread.until("And then?")
+        with anyio.fail_after(20):
+            await gate.reached.wait()
+        # What cannot be read, and is not read, does no harm.
+        unreadable = update(messages).where(messages.c.id == run.answer_id).values(parts="?")
+        await site.world.db.write(lambda c: c.execute(unreadable).rowcount)
+        gate.opened.set()
+        await thread.until("<p>Then.")
 
 
 async def test_a_live_view_ends_when_its_reader_leaves(site: Site) -> None:
