@@ -175,13 +175,13 @@ class HubProcess:
         """End everything that runs on this folder."""
         if self._process is not None:
             self.kill()
-        for record in self.folder.glob("sandboxes/*/run/*"):
-            _end_sandbox(record)
+        # At any depth: those that were kept ready lie deeper than those of instances.
+        for folder in self.folder.glob("sandboxes/**/run"):
+            _end_sandbox(str(folder))
 
 
-def _end_sandbox(record: Path) -> None:
+def _end_sandbox(folder: str) -> None:
     """End the processes of a sandbox whose provider is no longer there."""
-    folder = str(record.parent)
     for process in Path("/proc").glob("[0-9]*"):
         try:
             opened = str((process / "fd" / "1").readlink())
