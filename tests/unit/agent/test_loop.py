@@ -1,6 +1,7 @@
 """The loop: model and tools in turn, its bounds, and its one end."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from firsthand.agent.models.port import (
     UserMessage,
 )
 from firsthand.agent.runs.live import Busy, Keeping, LiveRun, LiveRuns
-from firsthand.agent.runs.loop import Engine
+from firsthand.agent.runs.loop import Answering, Engine
 from firsthand.agent.tools.search import SearchIndexes
 from firsthand.protocol.events import (
     CitationsChecked,
@@ -440,3 +441,12 @@ async def test_many_tools_at_once_take_turns(tree: Path) -> None:
             ended += event.state.status is ToolStatus.COMPLETED
     assert ended == 40
     assert 1 < most <= 8
+
+
+async def test_a_run_that_has_ended_keeps_its_events_only(tree: Path) -> None:
+    run = LiveRun(request(tree, {"text": "Done."}))
+    run.begin(engine())
+    assert isinstance((await follow(run))[-1].event, Done)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is Answering]
+    assert isinstance((await follow(run))[-1].event, Done)

@@ -59,6 +59,8 @@ class LiveRun:
             # Cancelled before it began, it would never have run its end.
             self._task.cancel()
         self.state = await self._answering.run()
+        # The events are kept for those who come late; the conversation has served its turn.
+        self._answering = None
         self.ended_at = asyncio.get_running_loop().time()
         self._wake()
         if ended is not None:
