@@ -189,8 +189,9 @@ class SourceStore:
             return False
         key = f"{record.source.key}#{record.revision}"
         async with self._work.new() as work, hold(self._lock_of("revision", key)):
-            self._records.remove_checkout(record)
+            # A record without a tree is cleared away later; a tree without one would be lost.
             self._withdraw(record.id, work)
+            self._records.remove_checkout(record)
         self._forget_unused(record.source)
         return True
 
