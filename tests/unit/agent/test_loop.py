@@ -450,3 +450,19 @@ async def test_a_run_that_has_ended_keeps_its_events_only(tree: Path) -> None:
     gc.collect()
     assert not [one for one in gc.get_objects() if type(one) is Answering]
     assert isinstance((await follow(run))[-1].event, Done)
+
+
+async def test_what_was_said_before_a_tool_call_is_not_taken_for_the_answer(tree: Path) -> None:
+    turns = [says("Let me look.", grep()), says(""), says("It follows 20 redirects.")]
+    model = FunctionModel(lambda _: turns[len(model.turns) - 1])
+    last = (await answer(request(tree), model))[-1]
+    assert isinstance(last, Done)
+    assert last.text == "Let me look.\n\nIt follows 20 redirects."
+
+
+async def test_but_it_stands_where_nothing_more_comes(tree: Path) -> None:
+    turns = [says("It is 20. I look again.", grep()), says(""), says("")]
+    model = FunctionModel(lambda _: turns[len(model.turns) - 1])
+    last = (await answer(request(tree), model))[-1]
+    assert isinstance(last, Done)
+    assert last.text == "It is 20. I look again."

@@ -135,7 +135,10 @@ class Answering:
             elif ended.cut_short:
                 self._say_cut_short()
                 return
-            elif "".join(self._text).strip():
+            elif ended.message.text.strip():
+                return
+            elif (reason or nudged) and "".join(self._text).strip():
+                # What was said between tool calls is all there will be.
                 return
             elif reason:
                 raise LimitReached(f"The run reached a limit without an answer: {reason}.")
