@@ -27,6 +27,8 @@ _log = structlog.get_logger("firsthand.reconcile")
 
 _AT_ONCE = 16
 _ADOPT = StepLimit(timedelta(seconds=5))
+# It may be in the middle of answers, which nobody wants to lose to a busy moment.
+_HANGS = StepLimit(timedelta(seconds=15))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +146,14 @@ class Reconciler:
             if await self._around.provider.state(sandbox_id) is not SandboxState.RUNNING:
                 await self._lifecycle.note_dead(instance)
             return
-        if sandbox_id in self._adopted:
-            return
+        # Asked in every round: it tells the agent that its hub is there, and finds one that hangs.
+        limit = _HANGS if sandbox_id in self._adopted else _ADOPT
         async with self._lifecycle.alone(instance.id):
             try:
-                await self._lifecycle.check(sandbox_id, _ADOPT)
+                await self._lifecycle.check(sandbox_id, limit)
             except StepFailed as failure:
                 _log.warning("a sandbox does not answer", sandbox=sandbox_id, reason=str(failure))
+                self._adopted.discard(sandbox_id)
                 answers = False
             else:
                 self._adopted.add(sandbox_id)

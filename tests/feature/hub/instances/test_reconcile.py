@@ -53,6 +53,14 @@ async def test_a_sandbox_that_does_not_answer_is_stopped(ground: Ground) -> None
         assert await world.provider.state(stopped.sandbox_id) is SandboxState.STOPPED
 
 
+async def test_an_agent_that_no_longer_answers_is_stopped(world: World) -> None:
+    await world.running()
+    await world.reconciler.round()
+    world.agent.healthy = False
+    await world.reconciler.round()
+    await world.until_state(S.STOPPED)
+
+
 async def test_an_idle_instance_stops_but_not_a_busy_one(ground: Ground) -> None:
     gate = Gate()
     ground.agent.script = [gate, *say("Done.")]
