@@ -1,6 +1,8 @@
 """The tool `grep`: a regular expression over the files of the checkouts, by ripgrep."""
 
 import asyncio
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ _MAX_BYTES: Final = 4 * 1024 * 1024
 _DEFAULT_LIMIT: Final = 100
 _MAX_LIMIT: Final = 500
 _MAX_FILE: Final = "8M"
+_MATCHING: Final = re.compile(rb"^\d+:", re.MULTILINE)
 
 _PROPERTIES: Final = {
     "pattern": {"type": "string", "description": "regular expression (Rust syntax)"},
@@ -28,14 +31,34 @@ _PROPERTIES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line that ripgrep printed; `match` is false for a line of context."""
 
-    path: str
     number: int
     text: str
     match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileLines:
+    """All that ripgrep printed of one file, read only as far as it is shown."""
+
+    path: str
+    block: bytes
+
+    @property
+    def matches(self) -> int:
+        """How many of the lines match."""
+        return len(_MATCHING.findall(self.block))
+
+    def lines(self) -> Iterator[Line]:
+        """The lines in their order."""
+        for raw in self.block.split(b"\n"):
+            digits = len(raw) - len(raw.lstrip(b"0123456789"))
+            if digits:
+                text = raw[digits + 1 :].decode("utf-8", "replace").rstrip("\r")
+                yield Line(int(raw[:digits]), text, raw[digits : digits + 1] == b":")
 
 
 async def _run(context: ToolContext, given: dict[str, Any]) -> ToolOutput:
@@ -54,7 +77,7 @@ def _options(given: dict[str, Any]) -> list[str]:
     around = arguments.number(given, "context", 0, low=0, high=10)
     options = [
         "--line-number",
-        "--no-heading",
+        "--heading",
         "--with-filename",
         "--null",
         f"--max-columns={_LINE_CHARS * 4}",
@@ -75,7 +98,7 @@ def _options(given: dict[str, Any]) -> list[str]:
 
 async def _search(
     place: Place, options: list[str], seconds: float
-) -> tuple[list[Line], str | None]:
+) -> tuple[list[FileLines], str | None]:
     with place.find() as found:
         target = found.real
     found = await ripgrep.run(
@@ -85,56 +108,44 @@ async def _search(
         max_bytes=_MAX_BYTES,
     )
     # ripgrep's threads finish in any order; sorted, the same question has the same answer.
-    return sorted(_parse(found.output)), found.cut
+    return sorted(_parse(found.output), key=lambda file: file.path), found.cut
 
 
-def _parse(output: bytes) -> list[Line]:
-    lines: list[Line] = []
-    for raw in output.split(b"\n"):
-        path, nul, rest = raw.partition(b"\0")
-        if not nul:
-            continue
-        digits = len(rest) - len(rest.lstrip(b"0123456789"))
-        if not digits:
-            continue
-        shown = path.decode("utf-8", "replace").removeprefix("./")
-        text = rest[digits + 1 :].decode("utf-8", "replace").rstrip("\r")
-        is_match = rest[digits : digits + 1] == b":"
-        lines.append(Line(shown, int(rest[:digits]), text, is_match))
-    return lines
+def _parse(output: bytes) -> list[FileLines]:
+    """Split into files: each is its name, a NUL, its lines, and an empty line."""
+    files: list[FileLines] = []
+    name = b""
+    for part in output.split(b"\n\n"):
+        path, nul, block = part.partition(b"\0")
+        # A name may hold an empty line itself; a printed line is never empty.
+        name += path if nul else part + b"\n\n"
+        if nul:
+            files.append(FileLines(name.decode("utf-8", "replace").removeprefix("./"), block))
+            name = b""
+    return files
 
 
 def _show(
     context: ToolContext,
     places: list[Place],
-    results: list[tuple[list[Line], str | None]],
+    results: list[tuple[list[FileLines], str | None]],
     limit: int,
 ) -> ToolOutput:
-    total = sum(line.match for lines, _ in results for line in lines)
+    total = sum(file.matches for files, _ in results for file in files)
     cuts = {cut for _, cut in results if cut}
     if not total:
         return ToolOutput("No match." + "".join(f" [{cut}]" for cut in cuts), {"matches": []})
     out = BoundedText(context.limits.output_chars)
     matches: list[dict[str, Any]] = []
-    # A line may be found twice where search paths overlap.
-    seen: set[tuple[str, str, int]] = set()
-    for place, (lines, _) in zip(places, results, strict=True):
-        name = place.checkout.name
-        for line in lines:
-            key = (name, line.path, line.number)
-            if key in seen:
-                continue
-            seen.add(key)
-            mark = ":" if line.match else "-"
-            said = clip(line.text.strip(), _LINE_CHARS)
-            shown_line = f"{name}/{line.path}{mark}{line.number}{mark} {said}"
-            if len(matches) >= limit or not out.add(shown_line):
-                break
-            context.log.add(name, line.path, line.number, line.number)
-            if line.match:
-                matches.append(
-                    {"resource": name, "path": line.path, "line": line.number, "text": line.text}
-                )
+    for name, path, line in _in_order(places, results):
+        mark = ":" if line.match else "-"
+        said = clip(line.text.strip(), _LINE_CHARS)
+        shown_line = f"{name}/{path}{mark}{line.number}{mark} {said}"
+        if len(matches) >= limit or not out.add(shown_line):
+            break
+        context.log.add(name, path, line.number, line.number)
+        if line.match:
+            matches.append({"resource": name, "path": path, "line": line.number, "text": line.text})
     shown = len(matches)
     note = (
         f"{shown} of {total} matching lines shown; narrow the pattern, the path or the glob"
@@ -145,6 +156,20 @@ def _show(
         out.text(note, *sorted(cuts), f"files over {_MAX_FILE} and binary files are left out"),
         {"matches": matches, "total": total},
     )
+
+
+def _in_order(
+    places: list[Place], results: list[tuple[list[FileLines], str | None]]
+) -> Iterator[tuple[str, str, Line]]:
+    """Yield checkout, path and line; a line found twice, as search paths may overlap, once."""
+    seen: set[tuple[str, str, int]] = set()
+    for place, (files, _) in zip(places, results, strict=True):
+        name = place.checkout.name
+        for file in files:
+            for line in file.lines():
+                if (key := (name, file.path, line.number)) not in seen:
+                    seen.add(key)
+                    yield name, file.path, line
 
 
 def quoted(words: list[str]) -> str:

@@ -7,8 +7,8 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,46 +51,63 @@ def program() -> str:
 
 async def run(arguments: Sequence[str], folder: Path, *, seconds: float, max_bytes: int) -> Found:
     """Run ripgrep in a folder. Raises `ToolError` with its own words where it complains."""
-    process = await asyncio.create_subprocess_exec(
-        program(),
-        *_ALWAYS,
-        *arguments,
-        cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
-        limit=1024 * 1024,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    complaint = asyncio.ensure_future(_read_complaint(process.stderr))
-    cut: str | None = None
-    output = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            while chunk := await process.stdout.read(256 * 1024):
-                output += chunk
-                if len(output) > max_bytes:
+    with _pipe() as (reading, writing):
+        with os.fdopen(writing, "wb") as given_away:
+            process = await asyncio.create_subprocess_exec(
+                program(),
+                *_ALWAYS,
+                *arguments,
+                cwd=folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=given_away,
+                stderr=asyncio.subprocess.PIPE,
+                env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
+            )
+        assert process.stderr is not None
+        complaint = asyncio.ensure_future(_read_complaint(process.stderr))
+        # A thread of its own: ripgrep writes file by file, and the event loop takes several times
+        # as long for each small piece.
+        output = asyncio.ensure_future(asyncio.to_thread(_read_output, reading, max_bytes))
+        cut: str | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                if len(await asyncio.shield(output)) > max_bytes:
                     cut = f"more than {max_bytes:,} bytes of matches; only the first are here"
-                    break
-            if cut is None:
-                await process.wait()
-    except TimeoutError:
-        cut = f"the search took longer than {seconds:g} seconds; only what was found is here"
-    finally:
-        with suppress(ProcessLookupError):
-            if process.returncode is None:
-                process.kill()
-        # Shielded: a cancelled search must not leave its process unburied.
-        await asyncio.shield(process.wait())
-        said = await complaint
+                else:
+                    await process.wait()
+        except TimeoutError:
+            cut = f"the search took longer than {seconds:g} seconds; only what was found is here"
+        finally:
+            with suppress(ProcessLookupError):
+                if process.returncode is None:
+                    process.kill()
+            # Shielded: a cancelled search must not leave its process unburied.
+            await asyncio.shield(asyncio.gather(process.wait(), output))
+            said = await complaint
     # 0 says that something was found, 1 that nothing was; anything else that it could not look.
     if cut is None and process.returncode not in {0, 1}:
-        if not output:
+        if not output.result():
             raise ToolError(_complaint(said))
         cut = "the search broke off; only what was found until then is here"
-    return Found(bytes(output), cut)
+    return Found(output.result(), cut)
+
+
+@contextmanager
+def _pipe() -> Generator[tuple[int, int]]:
+    """Make a pipe. The writing end is closed by whoever gets it, the reading end here."""
+    reading, writing = os.pipe()
+    try:
+        yield reading, writing
+    finally:
+        os.close(reading)
+
+
+def _read_output(reading: int, max_bytes: int) -> bytes:
+    """Read to the end or just beyond the bound; blocks until then."""
+    output = bytearray()
+    while len(output) <= max_bytes and (chunk := os.read(reading, 1024 * 1024)):
+        output += chunk
+    return bytes(output)
 
 
 async def _read_complaint(stream: asyncio.StreamReader) -> bytes:

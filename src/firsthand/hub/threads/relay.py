@@ -158,10 +158,9 @@ class Relay:
                 await subscription.changed()
 
     async def _answer(self, run_id: RunId, hold: _Hold) -> RunFailed | None:
-        run = await self._run(run_id)
+        run, instance_id = await self._run_and_instance(run_id)
         if run.is_finished:
             return None
-        instance_id = await self._instance_of(run)
         if run.agent_number > 0:
             await self._reattach(run, instance_id, hold)
             return None
@@ -176,13 +175,14 @@ class Relay:
         return None
 
     async def _first_try(self, run: Run, instance_id: InstanceId, hold: _Hold) -> None:
-        run = await self._move_to_starting(run)
-        endpoint, checkouts = await self._prepare(run, instance_id)
+        run, (endpoint, checkouts) = await together(
+            self._move_to_starting(run), self._prepare(run, instance_id)
+        )
         async with AgentClient(endpoint) as agent:
             hold.agent = agent
             try:
                 await self._start_or_find(run, agent, checkouts)
-                await self._follow_in_time(run.id, instance_id, agent)
+                await self._follow_in_time(run, instance_id, agent)
             finally:
                 hold.agent = None
 
@@ -194,7 +194,7 @@ class Relay:
         async with AgentClient(endpoint) as agent:
             hold.agent = agent
             try:
-                await self._follow_in_time(run.id, instance_id, agent)
+                await self._follow_in_time(run, instance_id, agent)
             finally:
                 hold.agent = None
 
@@ -219,7 +219,6 @@ class Relay:
                     say=narrator.say,
                 ),
             )
-        await self._say(run, [StatusChanged(status="ready")])
         return endpoint, checkouts
 
     async def _start_or_find(
@@ -227,14 +226,19 @@ class Relay:
     ) -> None:
         """Start the run on the agent, unless an earlier process of the hub already had."""
         if run.gateway_token_hash is not None and await self._is_known(run, agent):
-            await self._mark_running(run)
             return
         token = new_token()
         # Read apart from the write, which others wait for: a long thread has much to read.
         question, before = await self._parts.db.read(
             lambda c: (store.get_question(c, run), store.list_messages_before(c, run))
         )
-        await self._parts.db.write(lambda c: store.mark_gateway_token(c, run.id, hash_token(token)))
+
+        def note(connection: Connection) -> None:
+            store.append_events(connection, run.id, [StatusChanged(status="ready")])
+            store.mark_gateway_token(connection, run.id, hash_token(token))
+
+        await self._parts.db.write(note)
+        self._publish(run)
         request = RunRequest(
             run_id=run.id,
             question=question.text,
@@ -245,7 +249,6 @@ class Relay:
             limits=self._parts.limits,
         )
         await self._start_when_free(run, agent, request)
-        await self._mark_running(run)
 
     async def _start_when_free(self, run: Run, agent: AgentClient, request: RunRequest) -> None:
         """Start the run, waiting while the agent has its hands full with others."""
@@ -274,38 +277,34 @@ class Relay:
             return False
         return True
 
-    async def _follow_in_time(
-        self, run_id: RunId, instance_id: InstanceId, agent: AgentClient
-    ) -> None:
+    async def _follow_in_time(self, run: Run, instance_id: InstanceId, agent: AgentClient) -> None:
         """Carry events over for as long as the agent may take at most, and a little."""
         limit = self._parts.limits.max_seconds + self._parts.end_grace.total_seconds()
         clock = asyncio.timeout(limit)
         try:
             async with clock:
-                await self._follow_to_end(run_id, instance_id, agent)
+                await self._follow_to_end(run, instance_id, agent)
         except (TimeoutError, AnswerTooLong, AgentRefused) as error:
             with suppress(Unavailable):
-                await agent.cancel(run_id)
+                await agent.cancel(run.id)
             if not clock.expired():
                 raise
             raise AnswerTooLong("The agent did not end in its time.", hint=RETRY) from error
 
-    async def _follow_to_end(
-        self, run_id: RunId, instance_id: InstanceId, agent: AgentClient
-    ) -> None:
+    async def _follow_to_end(self, run: Run, instance_id: InstanceId, agent: AgentClient) -> None:
         """Carry events over until the last, attaching again where only the connection broke."""
-        broken = 0
+        broken, before = 0, run.agent_number
         while True:
-            before = (await self._run(run_id)).agent_number
             try:
-                await self._follow(run_id, agent, before)
+                await self._follow(run.id, agent, before)
             except RunForgotten as error:
                 raise AnswerLost(
                     "The agent was started again in the middle of the answer.", hint=RETRY
                 ) from error
             except AgentGone as error:
-                after = (await self._run(run_id)).agent_number
+                after = (await self._run(run.id)).agent_number
                 broken = 1 if after > before else broken + 1
+                before = after
                 alive = await self._parts.instances.running_endpoint(instance_id)
                 if alive is None or broken == _REATTACH_TRIES:
                     raise AnswerLost(
@@ -352,6 +351,8 @@ class Relay:
         end = last if isinstance(last, Done | RunFailed) else None
 
         def append(connection: Connection) -> Run:
+            # Nothing happens where it runs already.
+            store.move_run(connection, run_id, expected=RunState.STARTING, to=RunState.RUNNING)
             store.append_agent_events(connection, run_id, group[:-1] if end else group)
             if end:
                 _end(connection, run_id, end, now)
@@ -407,17 +408,15 @@ class Relay:
         self._publish(moved)
         return moved
 
-    async def _mark_running(self, run: Run) -> None:
-        await self._parts.db.write(
-            lambda c: store.move_run(c, run.id, expected=RunState.STARTING, to=RunState.RUNNING)
-        )
-        self._publish(run)
-
     async def _run(self, run_id: RunId) -> Run:
         return await self._parts.db.read(lambda c: store.get_started_run(c, run_id))
 
-    async def _instance_of(self, run: Run) -> InstanceId:
-        return await self._parts.db.read(lambda c: instances_store.id_of_user(c, run.user_id))
+    async def _run_and_instance(self, run_id: RunId) -> tuple[Run, InstanceId]:
+        def read(connection: Connection) -> tuple[Run, InstanceId]:
+            run = store.get_started_run(connection, run_id)
+            return run, instances_store.id_of_user(connection, run.user_id)
+
+        return await self._parts.db.read(read)
 
     def _publish(self, run: Run, *, ended: bool = False) -> None:
         topics = [run_topic(run.id), thread_topic(run.thread_id)]

@@ -8,6 +8,7 @@ launched at a time; after `shutdown` the next one may follow.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import threading
@@ -57,10 +58,19 @@ class _LoopThread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
+    async def _end_tasks(self) -> None:
+        tasks = asyncio.all_tasks(self.loop) - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
     def close(self) -> None:
+        # As `asyncio.run` does: what a body's end has just set off must not be torn apart.
+        rest = asyncio.run_coroutine_threadsafe(self._end_tasks(), self.loop)
+        concurrent.futures.wait([rest], timeout=5)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
         self.loop.close()
