@@ -1,4 +1,4 @@
-"""Gathers the events of one run, whoever sends them, into what `ask` shows and prints."""
+"""Shows the events of one run as they come, whoever sends them, and prints what came of them."""
 
 from collections import Counter
 from typing import Any
@@ -6,16 +6,13 @@ from typing import Any
 import msgspec
 
 from firsthand.cli.answer_view import AnswerView
+from firsthand.protocol.answer import Answer as FoldedAnswer
+from firsthand.protocol.answer import AnswerFold
 from firsthand.protocol.events import (
-    AnsweredResource,
-    Citation,
-    CitationsChecked,
     Done,
     Meta,
-    ModelName,
     ReasoningDelta,
     RunEvent,
-    RunFailed,
     SessionStarted,
     StatusChanged,
     TextDelta,
@@ -32,77 +29,56 @@ class Answer:
     def __init__(self, question: str, view: AnswerView) -> None:
         self.question = question
         self.session: SessionStarted | None = None
-        self.model: ModelName | None = None
-        self.resources: list[AnsweredResource] = []
-        self.citations: list[Citation] = []
-        self.text = ""
-        self.tools: dict[str, ToolCall] = {}
-        self.usage = Usage()
-        self.metrics: dict[str, float] = {}
-        self.failure: RunFailed | None = None
         self.is_complete = False
+        self._fold = AnswerFold()
+        self._shown = False
         self._view = view
+
+    @property
+    def now(self) -> FoldedAnswer:
+        """The answer as far as it has come."""
+        return self._fold.answer()
 
     def take(self, event: RunEvent) -> None:
         """Take the next event in order."""
+        self._fold.add(event)
         match event:
             case SessionStarted():
                 self.session = event
             case StatusChanged(step=step, status=status):
                 self._view.progress(step or status)
-            case Meta(model=model, resources=resources):
-                self.model, self.resources = model, resources
+            case Meta():
                 self._view.progress("Reading the sources")
             case TextDelta(delta=delta):
-                self.text += delta
+                self._shown = True
                 self._view.text(delta)
             case ReasoningDelta():
                 self._view.progress("Thinking")
             case ToolUpdated():
-                self._tool(event)
-            case CitationsChecked(citations=citations):
-                self.citations = citations
-            case Done():
-                self._done(event)
-            case RunFailed():
-                self.failure = event
-
-    def _tool(self, event: ToolUpdated) -> None:
-        self.tools[event.call_id] = ToolCall(
-            call_id=event.call_id, tool=event.tool, state=event.state
-        )
-        self._view.progress(self._work())
-
-    def _work(self) -> str:
-        counts = Counter(call.tool for call in self.tools.values())
-        work = ", ".join(f"{count} {tool}" for tool, count in counts.items())
-        running = [c for c in self.tools.values() if c.state.status is ToolStatus.RUNNING]
-        if not running:
-            return work
-        values = [value for value in running[-1].state.input.values() if isinstance(value, str)]
-        return f"{work} · {running[-1].tool} {values[0] if values else ''}"
-
-    def _done(self, event: Done) -> None:
-        # What was streamed is what stands in `text`; a source that does not stream has it here.
-        if not self.text:
-            self._view.text(event.text)
-        self.text, self.usage, self.metrics = event.text, event.usage, event.metrics
-        self.tools = {call.call_id: call for call in event.tools}
-        self.is_complete = True
+                self._view.progress(_work(self.now.parts.tools))
+            case Done(text=text):
+                # What was streamed is what stands in `text`; a source that does not stream has
+                # it here.
+                if not self._shown:
+                    self._view.text(text)
+                self.is_complete = True
+            case _:
+                pass
 
     def as_json(self) -> bytes:
         """Return the one object that `--json` prints."""
-        failure = self.failure
+        answer = self.now
+        parts, failure = answer.parts, answer.failure
         found: dict[str, Any] = {
             "question": self.question,
-            "answer": self.text,
+            "answer": answer.text,
             "complete": self.is_complete,
-            "citations": self.citations,
-            "resources": self.resources,
-            "model": self.model,
-            "usage": self.usage,
-            "tools": list(self.tools.values()),
-            "metrics": self.metrics,
+            "citations": parts.citations,
+            "resources": parts.resources,
+            "model": parts.model,
+            "usage": parts.usage or Usage(),
+            "tools": parts.tools,
+            "metrics": parts.metrics,
         }
         if self.session is not None:
             found["runId"], found["threadId"] = self.session.run_id, self.session.thread_id
@@ -113,3 +89,13 @@ class Answer:
                 "hint": failure.hint,
             }
         return msgspec.json.encode(found)
+
+
+def _work(tools: tuple[ToolCall, ...]) -> str:
+    counts = Counter(call.tool for call in tools)
+    work = ", ".join(f"{count} {tool}" for tool, count in counts.items())
+    running = [call for call in tools if call.state.status is ToolStatus.RUNNING]
+    if not running:
+        return work
+    values = [value for value in running[-1].state.input.values() if isinstance(value, str)]
+    return f"{work} · {running[-1].tool} {values[0] if values else ''}"

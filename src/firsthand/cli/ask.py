@@ -43,13 +43,13 @@ def ask(asked: Asked) -> None:
     presence = None if in_one_process else find_hub(settings.data_dir)
     view = choose_view(as_json=asked.as_json)
     answer = _answer(asked, settings, presence, view)
-    view.end(answer.citations, answer.resources)
+    ended = answer.now
+    view.end(ended.parts.citations, ended.parts.resources)
     if asked.as_json:
         sys.stdout.buffer.write(answer.as_json() + b"\n")
         sys.stdout.flush()
-    if answer.failure is not None:
-        failure = answer.failure
-        raise CommandFailed(failure.message, failure.hint, reported=asked.as_json)
+    if ended.failure is not None:
+        raise CommandFailed(ended.failure.message, ended.failure.hint, reported=asked.as_json)
 
 
 def _check(asked: Asked) -> None:

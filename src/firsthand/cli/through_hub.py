@@ -31,7 +31,7 @@ async def answer_through_hub(
             raise
         except CommandFailed as error:
             raise _with_way_back(error, answer) from error
-    if not answer.is_complete and answer.failure is None:
+    if not answer.is_complete and answer.now.failure is None:
         raise _with_way_back(CommandFailed("The hub ended the stream before the answer."), answer)
     return answer
 

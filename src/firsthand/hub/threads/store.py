@@ -15,9 +15,10 @@ from firsthand.hub.db.schema import idempotency_keys, messages, run_events, runs
 from firsthand.hub.errors import NotFound
 from firsthand.hub.identity.principal import Principal
 from firsthand.hub.ids import MessageId, ProjectId, RunId, ThreadId, UserId
-from firsthand.hub.threads.message import AnswerFold, AnswerParts, Message, Speaker
+from firsthand.hub.threads.message import Message, Speaker
 from firsthand.hub.threads.run import MOVES, UNFINISHED, AskedSource, Run
 from firsthand.hub.threads.thread import Thread
+from firsthand.protocol.answer import AnswerFold, AnswerParts
 from firsthand.protocol.events import (
     Done,
     NumberedEvent,

@@ -14,7 +14,6 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from firsthand.hub.ids import RunId
-from firsthand.hub.threads.message import Answer, AnswerParts
 from firsthand.hub.threads.run import Run
 from firsthand.hub.web import words
 from firsthand.hub.web.files import excerpt
@@ -27,6 +26,7 @@ from firsthand.hub.web.views import (
     TurnView,
     WorkView,
 )
+from firsthand.protocol.answer import Answer, AnswerParts
 from firsthand.protocol.events import Citation, ToolCall, ToolStatus, Verdict
 from firsthand.protocol.questions import RunState
 from firsthand.sources.store import Checkout

@@ -13,7 +13,7 @@ from firsthand.hub.ids import InstanceId, ProjectId, RunId, ThreadId
 from firsthand.hub.instances.instance import Instance, InstanceState, Operation, Step, may_begin
 from firsthand.hub.projects.resource import FetchState, Resource, stored_bytes
 from firsthand.hub.threads import store
-from firsthand.hub.threads.message import Answer, AnswerFold, AnswerParts, Message, fold
+from firsthand.hub.threads.message import Message
 from firsthand.hub.threads.run import Run
 from firsthand.hub.web.answers import Turn, turn_view
 from firsthand.hub.web.deps import WebDeps
@@ -25,6 +25,7 @@ from firsthand.hub.web.views import (
     ThreadItem,
     TurnView,
 )
+from firsthand.protocol.answer import Answer, AnswerFold, AnswerParts, fold
 from firsthand.sources.progress import Progress
 from firsthand.sources.source import Source, SourceKind
 from firsthand.sources.store import Checkout
