@@ -1,38 +1,23 @@
 """The loop: model and tools in turn, its bounds, and its one end."""
 
-import asyncio
-import gc
-import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import anyio
 import pytest
 from msgspec.structs import replace
 
-from firsthand.agent.errors import UnknownRun
-from firsthand.agent.models.choosing import open_model
 from firsthand.agent.models.port import (
     AssistantMessage,
     ModelPart,
     ModelTurn,
-    TextPart,
     ToolRequest,
     ToolResult,
-    TurnEnded,
     UserMessage,
 )
-from firsthand.agent.runs.live import Busy, Keeping, LiveRun, LiveRuns
-from firsthand.agent.runs.loop import Answering, Engine
-from firsthand.agent.tools.search import SearchIndexes
 from firsthand.protocol.events import (
     CitationsChecked,
     Done,
     Meta,
-    NumberedEvent,
-    RunEvent,
-    RunFailed,
     TextDelta,
     ToolStatus,
     ToolUpdated,
@@ -44,78 +29,18 @@ from firsthand.protocol.questions import (
     ModelChoice,
     RunLimits,
     RunRequest,
-    RunState,
     Turn,
 )
+from tests.unit.agent.answering import (
+    FunctionModel,
+    answer,
+    done,
+    failure,
+    grep,
+    request,
+    says,
+)
 from tests.unit.agent.conftest import checkout
-
-Answer = Callable[[ModelTurn], Sequence[ModelPart]]
-
-
-class FunctionModel:
-    """A model whose turns are a function of the conversation."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self.turns: list[ModelTurn] = []
-
-    async def answer(self, turn: ModelTurn) -> AsyncGenerator[ModelPart, None]:
-        self.turns.append(turn)
-        for part in self._answer(turn):
-            yield part
-
-
-def says(text: str, *calls: ToolRequest, usage: Usage | None = None) -> list[ModelPart]:
-    ended = TurnEnded(AssistantMessage(text, calls), usage or Usage())
-    return [TextPart(text), ended] if text else [ended]
-
-
-def grep(number: int = 0, pattern: str = "redirects") -> ToolRequest:
-    return ToolRequest(f"call-{number}", "grep", json.dumps({"pattern": pattern}))
-
-
-def request(
-    tree: Path, *script: dict[str, Any], limits: RunLimits | None = None, model: str = "script"
-) -> RunRequest:
-    question = f"```json\n{json.dumps(script)}\n```" if script else "How?"
-    return RunRequest(
-        run_id="run",
-        question=question,
-        checkouts=(checkout(tree),),
-        model=ModelChoice(dialect=Dialect.SCRIPTED, provider="scripted", model=model),
-        limits=limits or RunLimits(),
-    )
-
-
-def engine(model: FunctionModel | None = None) -> Engine:
-    return Engine(
-        open_model=lambda wanted: model or open_model(wanted.model, None), indexes=SearchIndexes()
-    )
-
-
-async def follow(run: LiveRun, after: int = 0) -> list[NumberedEvent]:
-    with anyio.fail_after(30):
-        return [event async for event in run.follow(after)]
-
-
-async def answer(wanted: RunRequest, model: FunctionModel | None = None) -> list[RunEvent]:
-    run = LiveRun(wanted)
-    run.begin(engine(model))
-    events = await follow(run)
-    assert [event.number for event in events] == list(range(1, len(events) + 1))
-    ends = [event for event in events if isinstance(event.event, Done | RunFailed)]
-    assert ends == events[-1:], "exactly one end, and it is the last"
-    return [event.event for event in events]
-
-
-def failure(events: Sequence[RunEvent]) -> RunFailed:
-    assert isinstance(events[-1], RunFailed)
-    return events[-1]
-
-
-def done(events: Sequence[RunEvent]) -> Done:
-    assert isinstance(events[-1], Done), events[-1]
-    return events[-1]
 
 
 async def test_tools_then_text_then_citations(tree: Path) -> None:
@@ -343,85 +268,6 @@ async def test_a_defect_is_told_without_its_details(
     assert "of an inner thing" in capsys.readouterr().err
 
 
-RUNS = pytest.mark.requirement("AGT-1", "AGT-2")
-
-
-@RUNS
-async def test_a_run_is_followed_from_any_number_by_any_number(tree: Path) -> None:
-    runs = LiveRuns(engine())
-    run = runs.start(request(tree, model="slow:30x2ms"))
-    async with asyncio.TaskGroup() as group:
-        followers = [group.create_task(follow(run, after)) for after in (0, 0, 7, 1_000)]
-    whole = followers[0].result()
-    assert followers[1].result() == whole
-    assert followers[2].result() == whole[7:]
-    assert followers[3].result() == []
-    assert await follow(run, 20) == whole[20:]
-    assert run.snapshot.last_number == len(whole)
-    assert run.state is RunState.SUCCEEDED
-
-
-@RUNS
-async def test_the_same_run_again_starts_nothing(tree: Path) -> None:
-    model = FunctionModel(lambda _: says("Once."))
-    runs = LiveRuns(engine(model))
-    first = runs.start(request(tree))
-    assert runs.start(request(tree)) is first
-    await follow(first)
-    assert runs.start(request(tree)) is first
-    assert len(model.turns) == 1
-
-
-@pytest.mark.requirement("AGT-3")
-async def test_cancelling_ends_a_run_with_its_text(tree: Path) -> None:
-    runs = LiveRuns(engine())
-    run = runs.start(request(tree, model="slow:100000x1ms"))
-    with anyio.fail_after(30):
-        async for event in run.follow(0):
-            if isinstance(event.event, TextDelta):
-                break
-        await runs.cancel("run")
-    assert run.state is RunState.CANCELLED
-    events = [event.event for event in await follow(run)]
-    assert failure(events).error_tag == "Cancelled"
-    before = run.snapshot
-    await runs.cancel("run")
-    assert run.snapshot == before
-
-
-@pytest.mark.requirement("AGT-3")
-async def test_a_run_can_be_cancelled_before_it_began(tree: Path) -> None:
-    runs = LiveRuns(engine())
-    runs.start(request(tree))
-    with anyio.fail_after(10):
-        run = await runs.cancel("run")
-    assert run.state is RunState.CANCELLED
-
-
-async def test_runs_are_bounded_and_forgotten(tree: Path) -> None:
-    runs = LiveRuns(engine(), Keeping(in_progress=1, ended=1, seconds=3_600))
-    wanted = request(tree, model="slow:100000x1ms")
-    runs.start(wanted)
-    other = request(tree)
-    with pytest.raises(Busy):
-        runs.start(replace(other, run_id="other"))
-    await runs.close()
-    for name in ("one", "two"):
-        await follow(runs.start(replace(other, run_id=name)))
-    runs.start(replace(other, run_id="three"))
-    known = [name for name in ("run", "one", "two", "three") if _knows(runs, name)]
-    assert known == ["two", "three"]
-    await runs.close()
-
-
-def _knows(runs: LiveRuns, name: str) -> bool:
-    try:
-        runs.get(name)
-    except UnknownRun:
-        return False
-    return True
-
-
 async def test_a_script_that_is_none_is_a_clear_error(tree: Path) -> None:
     wanted = replace(request(tree), question="```json\n{nope\n```")
     assert "no JSON list" in failure(await answer(wanted)).message
@@ -441,15 +287,6 @@ async def test_many_tools_at_once_take_turns(tree: Path) -> None:
             ended += event.state.status is ToolStatus.COMPLETED
     assert ended == 40
     assert 1 < most <= 8
-
-
-async def test_a_run_that_has_ended_keeps_its_events_only(tree: Path) -> None:
-    run = LiveRun(request(tree, {"text": "Done."}))
-    run.begin(engine())
-    assert isinstance((await follow(run))[-1].event, Done)
-    gc.collect()
-    assert not [one for one in gc.get_objects() if type(one) is Answering]
-    assert isinstance((await follow(run))[-1].event, Done)
 
 
 async def test_what_was_said_before_a_tool_call_is_not_taken_for_the_answer(tree: Path) -> None:

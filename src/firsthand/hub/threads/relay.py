@@ -412,11 +412,11 @@ class Relay:
         return await self._parts.db.read(lambda c: store.get_started_run(c, run_id))
 
     async def _run_and_instance(self, run_id: RunId) -> tuple[Run, InstanceId]:
-        def read(connection: Connection) -> tuple[Run, InstanceId]:
+        def both(connection: Connection) -> tuple[Run, InstanceId]:
             run = store.get_started_run(connection, run_id)
             return run, instances_store.id_of_user(connection, run.user_id)
 
-        return await self._parts.db.read(read)
+        return await self._parts.db.read(both)
 
     def _publish(self, run: Run, *, ended: bool = False) -> None:
         topics = [run_topic(run.id), thread_topic(run.thread_id)]
