@@ -135,9 +135,13 @@ def _named(values: Mapping[str, str], model: str, own_key: str | None) -> ModelS
         found = _of_provider(values, _OPENROUTER, model, None)
     if found is not None:
         return found
-    wanted = provider.key_name if provider else "FIRSTHAND_MODEL_BASE_URL"
+    if provider is not None:
+        raise SettingsError(
+            f"{provider.key_name} is missing: FIRSTHAND_MODEL is set to {model!r} without it.",
+            hint=f"Set {provider.key_name} to a key of {provider.name}.",
+        )
     raise SettingsError(
-        f"{wanted} is missing: FIRSTHAND_MODEL is set to {model!r} without it.",
+        f"FIRSTHAND_MODEL_BASE_URL is missing: FIRSTHAND_MODEL is set to {model!r} without it.",
         hint="Set FIRSTHAND_MODEL to provider/model (opencode, openrouter, openai, anthropic, "
         "ollama), or give FIRSTHAND_MODEL_BASE_URL.",
     )

@@ -117,8 +117,9 @@ def test_the_extractive_engine_can_be_chosen() -> None:
 
 
 def test_a_model_without_a_place_to_ask_names_what_is_missing() -> None:
-    with pytest.raises(SettingsError, match="ANTHROPIC_API_KEY is missing"):
+    with pytest.raises(SettingsError, match="ANTHROPIC_API_KEY is missing") as problem:
         _model(FIRSTHAND_MODEL="anthropic/claude-x", OPENAI_API_KEY="o")
+    assert problem.value.hint == "Set ANTHROPIC_API_KEY to a key of anthropic."
     with pytest.raises(SettingsError, match="FIRSTHAND_MODEL_BASE_URL is missing"):
         _model(FIRSTHAND_MODEL="some-model")
 
