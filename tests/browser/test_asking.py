@@ -144,6 +144,7 @@ def test_a_failed_answer_says_why_and_offers_to_ask_again(person: MakePerson, st
     problem = page.locator(".answer-part .problem")
     problem.wait_for()
     assert problem.inner_text().strip()
+    assert page.locator("#announce").inner_text() != "The answer is complete."
     shoot(page, "thread-failed-wide-light")
     stage.model.script(Reply(Say("Not now.")))
     problem.get_by_text("Ask again").click()

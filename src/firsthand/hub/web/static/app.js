@@ -94,7 +94,11 @@ function announce() {
   const place = find("#announce");
   if (!place) return;
   const busy = Boolean(find('.answer-part[aria-busy="true"]'));
-  if (busy !== wasBusy) place.textContent = busy ? "The answer is being written." : "The answer is complete.";
+  if (busy !== wasBusy) {
+    // Where the last answer failed or was stopped, its own message says so.
+    const failed = [...document.querySelectorAll(".answer-part")].at(-1)?.querySelector(".problem");
+    place.textContent = busy ? "The answer is being written." : failed ? "" : "The answer is complete.";
+  }
   wasBusy = busy;
 }
 
