@@ -139,12 +139,20 @@ def test_a_follow_up_needs_no_new_page_and_an_answer_can_be_stopped(
 def test_a_failed_answer_says_why_and_offers_to_ask_again(person: MakePerson, stage: Stage) -> None:
     page = person().open("/")
     add_shop(page, stage)
-    stage.model.script(Refusal(401, "no such key"))
+    gate = threading.Event()
+
+    def refuse(_: object) -> Refusal:
+        assert gate.wait(20)
+        return Refusal(401, "no such key")
+
+    stage.model.script(refuse)
     ask(page, "Does it fail?")
+    page.wait_for_selector(".answer-part[aria-busy='true']", state="attached")
+    gate.set()
     problem = page.locator(".answer-part .problem")
     problem.wait_for()
     assert problem.inner_text().strip()
-    assert page.locator("#announce").inner_text() != "The answer is complete."
+    assert page.locator("#announce").inner_text() == ""
     shoot(page, "thread-failed-wide-light")
     stage.model.script(Reply(Say("Not now.")))
     problem.get_by_text("Ask again").click()
