@@ -199,6 +199,22 @@ async def test_several_checkouts_and_search_paths(tree: Path, tmp_path: Path) ->
     assert "start with one of these names" in await refused(tools, "read_file", path="b.py")
 
 
+async def test_a_checkout_with_little_to_say_comes_after(tree: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "LICENSE").write_text("Provided that the following conditions are met.\n")
+    (other / "README.md").write_text("The following is a number.\n")
+    tools = toolset(checkout(other, "number"), checkout(tree))
+    asked = {"query": "Which response is a redirect following?"}
+    found = (await tools.call("search", asked)).data["passages"]
+    names = [passage["resource"] for passage in found]
+    assert names == sorted(names), "all of demo before all of number"
+    assert set(names) == {"demo", "number"}
+    # Where both know as much, neither comes first for good.
+    both = (await tools.call("search", {"query": "follow"})).data["passages"]
+    assert {passage["resource"] for passage in both[:2]} == {"demo", "number"}
+
+
 async def test_unknown_tools_and_arguments(tools: Toolset) -> None:
     assert "There is no tool 'bash'" in await refused(tools, "bash", command="id")
     assert set(TOOLS) == {"search", "grep", "read_file", "glob", "list_files"}

@@ -30,6 +30,9 @@ _MAX_LIMIT: Final = 30
 _SNIPPET_LINES: Final = 12
 _MAX_QUERY: Final = 4_000
 _OPEN_INDEXES: Final = 8
+# A checkout is judged by so many of its passages.
+_JUDGED_BY: Final = 3
+_STEM_CHARS: Final = 5
 # What looks like a name in code: snake_case, CamelCase, dotted, called, or in backticks.
 _NAME: Final = re.compile(
     r"`([^`\n]{2,80})`|\b([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)\b|\b([A-Za-z]+_\w+|_\w+)\b"
@@ -115,7 +118,7 @@ async def _run(context: ToolContext, given: dict[str, Any]) -> ToolOutput:
     results = await asyncio.gather(
         *(_search_one(context, places, query, limit) for places in scopes.values())
     )
-    return await asyncio.to_thread(_show, context, results, limit)
+    return await asyncio.to_thread(_show, context, query, results, limit)
 
 
 async def _search_one(
@@ -230,7 +233,7 @@ def _distinct(wanted: re.Pattern[str], lines: list[str]) -> int:
     return len({found.lower() for line in lines for found in wanted.findall(line)})
 
 
-def _show(context: ToolContext, results: list[_Results], limit: int) -> ToolOutput:
+def _show(context: ToolContext, query: str, results: list[_Results], limit: int) -> ToolOutput:
     out = BoundedText(context.limits.output_chars)
     symbols = [pair for result in results for pair in result.symbols]
     for ref, symbol in symbols:
@@ -238,8 +241,7 @@ def _show(context: ToolContext, results: list[_Results], limit: int) -> ToolOutp
             f"definition: {ref.name}/{symbol.path}:{symbol.start_line}-{symbol.end_line} "
             f"{clip(symbol.signature.strip(), 300)}"
         )
-    # Scores of different indexes cannot be compared: the checkouts take turns.
-    ranked = list(_in_turns([result.passages for result in results]))[:limit]
+    ranked = _ranked(words_in(query), [result.passages for result in results])[:limit]
     shown: list[Passage] = []
     for passage in ranked:
         if not _show_passage(context, out, passage):
@@ -257,6 +259,39 @@ def _show(context: ToolContext, results: list[_Results], limit: int) -> ToolOutp
         "definitions": [_symbol_data(ref, symbol) for ref, symbol in symbols],
     }
     return ToolOutput(out.text(left, *notes), data)
+
+
+def _ranked(words: list[str], lists: list[list[Passage]]) -> list[Passage]:
+    """Put the passages of all checkouts into one order.
+
+    Scores of different indexes cannot be compared, so the checkouts take turns. But one whose
+    best passages hold at most half as many words of the question as another's has little to say
+    on it, and comes after.
+    """
+    if len(lists) < 2:
+        return [passage for passages in lists for passage in passages]
+    # Without endings, so that "followed" is found in "follow".
+    stems = {word.lower()[:_STEM_CHARS] for word in words}
+    held = [_held(stems, passages[:_JUDGED_BY]) for passages in lists]
+    enough = max(held) / 2
+    pairs = list(zip(held, lists, strict=True))
+    fit = [passages for count, passages in pairs if not stems or count > enough]
+    rest = [passages for count, passages in pairs if stems and count <= enough]
+    return [*_in_turns(fit), *_in_turns(rest)]
+
+
+def _held(stems: set[str], passages: list[Passage]) -> int:
+    """How many of the words stand in these passages or their paths."""
+    text: list[str] = []
+    for passage in passages:
+        text.append(passage.path)
+        try:
+            found = read_lines(Place(passage.ref, passage.path), passage.start, passage.end)
+        except ToolError:
+            continue
+        text.extend(found.lines)
+    whole = "\n".join(text).lower()
+    return sum(stem in whole for stem in stems)
 
 
 def _in_turns(lists: list[list[Passage]]) -> Iterator[Passage]:

@@ -74,6 +74,11 @@ class Resource:
         """The name by which questions and citations call it."""
         return self.spec.name
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether there is nothing to read of it: its fetch failed, and none had worked before."""
+        return self.state is FetchState.FAILED and self.fetched is None
+
 
 def make_spec(
     text: str,

@@ -30,7 +30,7 @@ from firsthand.hub.ids import (
 from firsthand.hub.instances import store as instances_store
 from firsthand.hub.projects import store as projects_store
 from firsthand.hub.threads import store
-from firsthand.hub.threads.choice import choose_sources
+from firsthand.hub.threads.choice import choose_sources, without_broken
 from firsthand.hub.threads.message import Message, Speaker
 from firsthand.hub.threads.run import AskedSource, Run
 from firsthand.hub.threads.thread import Thread, title_from
@@ -222,7 +222,7 @@ class Ask:
         present = projects_store.list_resources(connection, principal, project_id)
         sources = choose_sources(
             question.resources,
-            [resource.spec for resource in present],
+            present,
             allow_local=self._parts.allow_local,
         )
         if thread is None:
@@ -283,12 +283,14 @@ def _store_retry(
             hint="Ask a new question instead.",
         )
     _refuse_while_answering(connection, before.thread_id)
+    thread = store.get_thread(connection, principal, before.thread_id)
+    present = projects_store.list_resources(connection, principal, thread.project_id)
     run = _new_run(
         new_run_id(),
         principal=principal,
-        thread_id=before.thread_id,
+        thread_id=thread.id,
         question_id=before.question_id,
-        sources=before.sources,
+        sources=without_broken(before.sources, present),
         model=model,
         now=now,
     )

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 from firsthand.hub.errors import BadInput
-from firsthand.hub.projects.resource import ResourceSpec, free_name, make_spec
+from firsthand.hub.projects.resource import Resource, ResourceSpec, free_name, make_spec
 from firsthand.hub.threads.run import AskedSource
 from firsthand.protocol.limits import RESOURCES_PER_QUESTION
 
 
 def choose_sources(
-    wanted: Sequence[str], present: Sequence[ResourceSpec], *, allow_local: bool
+    wanted: Sequence[str], present: Sequence[Resource], *, allow_local: bool
 ) -> tuple[AskedSource, ...]:
-    """Return what is to be read; nothing wanted means all that is present.
+    """Return what is to be read; nothing wanted means all that is present and not broken.
 
     Raises `BadInput` for what is neither a name nor a source, for nothing at all and for too much.
     """
@@ -21,13 +21,27 @@ def choose_sources(
             hint="Add a repository or a package to the project, or name one in the question.",
         )
     if not wanted:
-        return _bounded(present)
-    named = {spec.name: spec for spec in present}
+        whole = [resource.spec for resource in present if not resource.is_broken]
+        if not whole:
+            raise BadInput(
+                "None of the sources could be fetched.",
+                hint="See on the home page why, mend or remove them, or add another.",
+            )
+        return _bounded(whole)
+    named = {resource.name: resource.spec for resource in present}
     chosen: dict[str, ResourceSpec] = {}
     for text in dict.fromkeys(wanted):
         spec = named.get(text) or _one_off(text, {*named, *chosen}, allow_local=allow_local)
         chosen[spec.name] = spec
     return _bounded(tuple(chosen.values()))
+
+
+def without_broken(
+    asked: tuple[AskedSource, ...], present: Sequence[Resource]
+) -> tuple[AskedSource, ...]:
+    """Return what is worth asking again: what was asked, less what has turned out broken."""
+    broken = {resource.name for resource in present if resource.is_broken}
+    return tuple(source for source in asked if source.name not in broken) or asked
 
 
 def _one_off(text: str, taken: set[str], *, allow_local: bool) -> ResourceSpec:
