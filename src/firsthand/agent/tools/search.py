@@ -31,7 +31,7 @@ _SNIPPET_LINES: Final = 12
 _MAX_QUERY: Final = 4_000
 _OPEN_INDEXES: Final = 8
 # A checkout is judged by so many of its passages.
-_JUDGED_BY: Final = 3
+_JUDGED_BY: Final = 10
 _STEM_CHARS: Final = 5
 # What looks like a name in code: snake_case, CamelCase, dotted, called, or in backticks.
 _NAME: Final = re.compile(
