@@ -86,6 +86,7 @@ def test_an_answer_streams_with_its_work_and_its_citations_open_the_lines(
     details.locator("summary").first.click()
     gate.set()
     wait_done(page)
+    page.locator("#announce", has_text="The answer is complete.").wait_for(state="attached")
     # What the reader unfolded stayed unfolded while patches came in.
     assert details.evaluate("element => element.open")
     assert "shop/src/cart.py" in page.locator(".calls").inner_text()
