@@ -87,5 +87,8 @@ class _Problem(Message, frozen=True, kw_only=True):
 
 
 def _lost(error: Exception) -> CommandFailed:
+    hint = "Look at the hub's own output."
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return CommandFailed("The hub went away in the middle of its answer.", hint)
     said = str(error) or type(error).__name__
-    return CommandFailed(f"The hub does not answer: {said}.", "Look at the hub's own output.")
+    return CommandFailed(f"The hub does not answer: {said}.", hint)

@@ -17,7 +17,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from packaging.version import InvalidVersion, Version
 
 from firsthand.sources.errors import (
     AuthenticationRequired,
@@ -29,7 +28,7 @@ from firsthand.sources.errors import (
 from firsthand.sources.fetch_sdist import Places
 from firsthand.sources.jail import Finished, Jail, find_program, python_folders, run_jailed
 from firsthand.sources.limits import FetchLimits
-from firsthand.sources.nearest import nearest
+from firsthand.sources.nearest import nearest_versions, read_version
 from firsthand.sources.origin import Resolution, Unpacked
 from firsthand.sources.packages import unpack_package
 from firsthand.sources.progress import Progress, Report
@@ -60,10 +59,9 @@ class PythonIndex:
             return Resolution(versions[0], versions[0], fixed=False)
         found = _same_version(source.ref, versions)
         if found is None:
-            versions = await self._versions(source, ["--pre"])
-            found = _same_version(source.ref, versions)
+            found = _same_version(source.ref, await self._versions(source, ["--pre"]))
         if found is None:
-            close = nearest(source.ref, versions) or versions[:5]
+            close = nearest_versions(source.ref, versions)
             raise RefNotFound(
                 f"There is no version {source.ref} of the Python package {source.location}.",
                 f"Nearest: {', '.join(close)}. Newest: {versions[0]}.",
@@ -217,19 +215,11 @@ def _same_version(wanted: str, versions: Iterable[str]) -> str | None:
     listed = list(versions)
     if wanted in listed:
         return wanted
-    try:
-        meant = Version(wanted)
-    except InvalidVersion:
+    meant = read_version(wanted)
+    if meant is None:
         return None
     # Indexes list what people uploaded, which need not be versions in today's sense.
-    return next((text for text in listed if _version(text) == meant), None)
-
-
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None
+    return next((text for text in listed if read_version(text) == meant), None)
 
 
 def _only_file(folder: Path, source: Source) -> Path:
